@@ -14,7 +14,7 @@ const (
 	nestingMax = 64
 	// tokensMax is how many names and values a request may hold. SPDK allows
 	// 8192, which a large saved configuration exceeds.
-	tokensMax = 1 << 20
+	tokensMax = 1 << 18
 )
 
 var (
