@@ -1,6 +1,7 @@
 package reactortest
 
 import (
+	"net/netip"
 	"syscall"
 	"time"
 
@@ -20,5 +21,6 @@ func (k *kernel) Enter(q *uring.Ring, submit uint32, _ bool, _ time.Duration) (i
 
 func (k *kernel) RegisterBuffers(*uring.BufRing) syscall.Errno { return syscall.EINVAL }
 func (k *kernel) Features() uring.Features                     { return uring.FeatureURing }
+func (k *kernel) Adopt(int) (local, remote netip.AddrPort)     { return }
 func (k *kernel) Name() string                                 { return "simulated" }
 func (k *kernel) Close()                                       {}

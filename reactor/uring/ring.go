@@ -1,6 +1,7 @@
 package uring
 
 import (
+	"net/netip"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -15,6 +16,8 @@ type Kernel interface {
 	RegisterBuffers(b *BufRing) syscall.Errno
 	// Features are what this kernel offers and what is not masked off.
 	Features() Features
+	// Adopt makes a connected socket ready for this kernel (no delay, blocking or not) and tells its two ends.
+	Adopt(fd int) (local, remote netip.AddrPort)
 	// Name is "io_uring", "software" or "simulated".
 	Name() string
 	// Close ends everything in flight and gives the ring's memory back.
