@@ -1,0 +1,177 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime"
+
+	"pollux/reactor/iobuf"
+	"pollux/reactor/uring"
+)
+
+// DefaultMemory bounds the I/O buffers of a group whose Config names no Budget.
+const DefaultMemory = 1 << 30
+
+// The sizes of a reactor's ring and of its receive buffers.
+const (
+	sqEntries = 1024
+	cqEntries = 8192
+
+	recvGroup     = 1
+	recvIncSize   = 256 << 10
+	recvIncCount  = 16
+	recvPlainSize = 64 << 10
+	recvPlainMax  = 64
+)
+
+// Group is all reactors of one target.
+type Group struct {
+	reactors []*Reactor
+	ended    []chan struct{}
+	restore  func() // gives the process's other threads their cores back
+}
+
+// newReactor is what real and stepped reactors have in common.
+func newReactor(g *Group, id, core int, cfg Config, clock Clock) *Reactor {
+	r := &Reactor{
+		id: id, core: core, mode: cfg.Mode, spin: int64(cfg.Spin), log: cfg.Log, clock: clock, group: g,
+		locals: map[any]any{},
+	}
+	if r.spin == 0 {
+		r.spin = int64(DefaultSpin)
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.stamp = clock.Nanos()
+	return r
+}
+
+// Start makes the group: each reactor pins its thread, makes its ring there, and runs.
+func Start(cfg Config) (*Group, error) {
+	if len(cfg.Cores) == 0 {
+		return nil, errors.New("no cores for reactors")
+	}
+	if cfg.Budget == nil {
+		cfg.Budget = iobuf.NewBudget(DefaultMemory)
+	}
+	g := &Group{restore: func() {}}
+	clock := newMachineClock()
+	for id, core := range cfg.Cores {
+		r := newReactor(g, id, core, cfg, clock)
+		r.bufs = iobuf.NewPool(cfg.Budget)
+		ready, ended := make(chan error), make(chan struct{})
+		go r.main(cfg, ready, ended)
+		if err := <-ready; err != nil {
+			g.Stop()
+			return nil, fmt.Errorf("reactor %d: %w", id, err)
+		}
+		g.reactors = append(g.reactors, r)
+		g.ended = append(g.ended, ended)
+	}
+	return g, nil
+}
+
+// main is the reactor's goroutine. It never unlocks its thread, so that the thread ends with it.
+func (r *Reactor) main(cfg Config, ready chan<- error, ended chan<- struct{}) {
+	runtime.LockOSThread()
+	defer close(ended)
+	err := r.setUp(cfg)
+	ready <- err
+	if err != nil {
+		return
+	}
+	r.loop()
+	r.tearDown()
+}
+
+// setUp makes what must be made on the reactor's own thread.
+func (r *Reactor) setUp(cfg Config) error {
+	if err := pin(r.core); err != nil {
+		return err
+	}
+	ring, err := uring.Open(uring.Config{SQEntries: sqEntries, CQEntries: cqEntries, Without: cfg.Without})
+	if err != nil {
+		return err
+	}
+	r.ring = ring
+	if err := r.openRecv(); err != nil {
+		return err
+	}
+	return r.wake.open(r)
+}
+
+// openRecv makes the ring of receive buffers, of the better kind that the kernel has.
+func (r *Reactor) openRecv() error {
+	f := r.Features()
+	if !f.Has(uring.FeatureBufferRing) {
+		return nil
+	}
+	size, count := recvPlainSize, recvPlainMax
+	inc := f.Has(uring.FeatureBufferRingInc)
+	if inc {
+		size, count = recvIncSize, recvIncCount
+	}
+	mem, err := iobuf.Map(size * count)
+	if err != nil {
+		return err
+	}
+	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, inc)
+	r.recvMem = mem
+	return err
+}
+
+// tearDown runs what was sent last, and gives everything back.
+func (r *Reactor) tearDown() {
+	r.box.closeTo(&r.inbox)
+	for !r.inbox.empty() {
+		r.inbox.pop().run()
+	}
+	r.ring.Close()
+	if r.recv != nil {
+		r.recv.Free()
+		iobuf.Unmap(r.recvMem)
+	}
+	r.wake.event.Close()
+}
+
+// Reactors is the list, by ID. It never changes.
+func (g *Group) Reactors() []*Reactor { return g.reactors }
+
+// Each runs fn on every reactor in turn and returns when all have returned. Control plane only.
+func (g *Group) Each(fn func(*Reactor)) error {
+	for _, r := range g.reactors {
+		if err := r.Call(func() { fn(r) }); err != nil {
+			return fmt.Errorf("reactor %d: %w", r.id, err)
+		}
+	}
+	return nil
+}
+
+// Place picks the reactor with the least load (connections placed there), in the order of IDs between equals.
+func (g *Group) Place() *Reactor {
+	best := g.reactors[0]
+	for _, r := range g.reactors[1:] {
+		if r.placed.Load() < best.placed.Load() {
+			best = r
+		}
+	}
+	return best
+}
+
+// Placed counts n more (or, negative, fewer) connections on r, for Place.
+func (r *Reactor) Placed(n int) { r.placed.Add(int64(n)) }
+
+// Stop ends all reactors. Everything that uses them must have been closed.
+func (g *Group) Stop() {
+	for i, r := range g.reactors {
+		if r.drive != nil {
+			continue
+		}
+		if r.Call(func() { r.stopping = true }) == nil {
+			<-g.ended[i]
+		}
+	}
+	g.restore()
+}
