@@ -64,7 +64,7 @@ func (s *stream) nextRequest() (*request, error) {
 		if err != nil {
 			return nil, err
 		}
-		v, err := parseValue(raw)
+		v, err := parseValue(raw, tokensMax)
 		if err != nil {
 			return nil, err
 		}
