@@ -76,7 +76,7 @@ func Start(cfg Config) (*Group, error) {
 		r := newReactor(g, id, core, cfg, clock)
 		r.bufs = iobuf.NewPool(cfg.Budget)
 		ready, ended := make(chan error), make(chan struct{})
-		go r.main(cfg, where, ready, ended)
+		go onOwnThread(func() { r.main(cfg, where, ready, ended) })
 		if err := <-ready; err != nil {
 			g.Stop()
 			return nil, fmt.Errorf("reactor %d: %w", id, err)
@@ -87,9 +87,26 @@ func Start(cfg Config) (*Group, error) {
 	return g, nil
 }
 
-// main is the reactor's goroutine. It never unlocks its thread, so that the thread ends with it.
-func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
+// onOwnThread runs fn on a thread that ends with it. The process's first thread cannot end, and its name is the process's
+// name, so that it is left alone.
+func onOwnThread(fn func()) {
 	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		fn() // Never unlocked: the thread ends with the goroutine.
+		return
+	}
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		fn()
+	}()
+	<-elsewhere
+	runtime.UnlockOSThread()
+}
+
+// main is all that a reactor's thread does.
+func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
 	defer close(ended)
 	err := r.setUp(cfg, where)
 	ready <- err
