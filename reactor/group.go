@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
 
 	"pollux/reactor/iobuf"
 	"pollux/reactor/uring"
@@ -56,13 +59,24 @@ func Start(cfg Config) (*Group, error) {
 	if cfg.Budget == nil {
 		cfg.Budget = iobuf.NewBudget(DefaultMemory)
 	}
-	g := &Group{restore: func() {}}
+	where, err := place(cfg.Cores)
+	if err != nil {
+		return nil, err
+	}
+	g := &Group{}
+	if where.pinned {
+		if err := confine(&where.house); err != nil {
+			return nil, err
+		}
+		g.restore = func() { _ = confine(&where.allowed) }
+	}
+	spareProcs(len(cfg.Cores))
 	clock := newMachineClock()
-	for id, core := range cfg.Cores {
+	for id, core := range where.cores {
 		r := newReactor(g, id, core, cfg, clock)
 		r.bufs = iobuf.NewPool(cfg.Budget)
 		ready, ended := make(chan error), make(chan struct{})
-		go r.main(cfg, ready, ended)
+		go onOwnThread(func() { r.main(cfg, where, ready, ended) })
 		if err := <-ready; err != nil {
 			g.Stop()
 			return nil, fmt.Errorf("reactor %d: %w", id, err)
@@ -73,11 +87,28 @@ func Start(cfg Config) (*Group, error) {
 	return g, nil
 }
 
-// main is the reactor's goroutine. It never unlocks its thread, so that the thread ends with it.
-func (r *Reactor) main(cfg Config, ready chan<- error, ended chan<- struct{}) {
+// onOwnThread runs fn on a thread that ends with it. The process's first thread cannot end, and its name is the process's
+// name, so that it is left alone.
+func onOwnThread(fn func()) {
 	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		fn() // Never unlocked: the thread ends with the goroutine.
+		return
+	}
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		fn()
+	}()
+	<-elsewhere
+	runtime.UnlockOSThread()
+}
+
+// main is all that a reactor's thread does.
+func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
 	defer close(ended)
-	err := r.setUp(cfg)
+	err := r.setUp(cfg, where)
 	ready <- err
 	if err != nil {
 		return
@@ -87,19 +118,37 @@ func (r *Reactor) main(cfg Config, ready chan<- error, ended chan<- struct{}) {
 }
 
 // setUp makes what must be made on the reactor's own thread.
-func (r *Reactor) setUp(cfg Config) error {
-	if err := pin(r.core); err != nil {
+func (r *Reactor) setUp(cfg Config, where *placement) error {
+	if err := pin(r.id, r.core); err != nil {
 		return err
 	}
-	ring, err := uring.Open(uring.Config{SQEntries: sqEntries, CQEntries: cqEntries, Without: cfg.Without})
-	if err != nil {
+	if err := r.openRing(cfg); err != nil {
 		return err
 	}
-	r.ring = ring
+	if k, ok := r.Kernel().(interface {
+		WorkersOn(*unix.CPUSet) syscall.Errno
+	}); ok && where.pinned {
+		_ = k.WorkersOn(&where.house) // Since 5.14; without it punted work shares the reactor's core.
+	}
 	if err := r.openRecv(); err != nil {
 		return err
 	}
 	return r.wake.open(r)
+}
+
+// openRing makes the ring, on the kernel's io_uring or, where that is not to be had, in software. The first reactor tells
+// what is missing.
+func (r *Reactor) openRing(cfg Config) error {
+	want := uring.Config{SQEntries: sqEntries, CQEntries: cqEntries, Without: cfg.Without}
+	ring, err := uring.Open(want)
+	if err != nil {
+		return err
+	}
+	r.ring = ring
+	if missing := uring.FeaturesAll &^ (r.Features() | cfg.Without); missing != 0 && r.id == 0 {
+		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
+	}
+	return nil
 }
 
 // openRecv makes the ring of receive buffers, of the better kind that the kernel has.
@@ -173,5 +222,7 @@ func (g *Group) Stop() {
 			<-g.ended[i]
 		}
 	}
-	g.restore()
+	if g.restore != nil {
+		g.restore()
+	}
 }

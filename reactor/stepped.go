@@ -17,7 +17,7 @@ type Stepped struct {
 
 // NewSteppedGroup makes a group of reactors that run only when stepped, all on the caller's goroutine.
 func NewSteppedGroup(log *slog.Logger, each []Stepped) *Group {
-	g := &Group{restore: func() {}}
+	g := &Group{}
 	for i, s := range each {
 		r := newReactor(g, i, -1, Config{Log: log}, s.Clock)
 		r.ring, r.bufs, r.drive = s.Ring, s.Bufs, s.Drive

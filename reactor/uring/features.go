@@ -2,6 +2,7 @@ package uring
 
 import (
 	"fmt"
+	"math/bits"
 	"strings"
 )
 
@@ -29,6 +30,25 @@ const FeaturesAll = featureEnd - 1
 var featureNames = [...]string{
 	"defer-taskrun", "recv-multishot", "accept-multishot", "buffer-ring", "buffer-ring-inc", "no-sqarray",
 	"registered-buffers", "io-uring",
+}
+
+// featureCauses says, in the order of the bits, why a feature is missing.
+var featureCauses = [...]string{
+	"Linux is older than 6.1", "Linux is older than 6.0", "Linux is older than 5.19", "Linux is older than 5.19",
+	"Linux is older than 6.12", "Linux is older than 6.6", "RLIMIT_MEMLOCK is too small", "io_uring is not available",
+}
+
+// Cause is the likely reason why the features of f are missing: that of the most basic one.
+func (f Features) Cause() string {
+	for _, bit := range [...]Features{
+		FeatureURing, FeatureBufferRing, FeatureAcceptMultishot, FeatureRecvMultishot, FeatureDeferTaskrun,
+		FeatureNoSQArray, FeatureBufferRingInc, FeatureRegisteredBuffers,
+	} {
+		if f&bit != 0 {
+			return featureCauses[bits.TrailingZeros32(uint32(bit))]
+		}
+	}
+	return ""
 }
 
 // Has reports whether all of g are in f.
