@@ -7,7 +7,7 @@ SHELL := /bin/bash
 SIZE ?= 1G
 FILE ?=
 # The call that `make run` makes.
-SERVE_DEMO = bin/pollux serve --demo --demo-size $(SIZE) $(if $(FILE),--demo-file $(FILE))
+SERVE_DEMO = bin/pollux serve $(if $(FILE),--file '$(FILE)' --size $(SIZE),--malloc $(SIZE))
 
 # make fuzz: how long each target runs, and which (a regular expression over PACKAGE.FuzzName).
 FUZZTIME ?= 10s
