@@ -2,6 +2,7 @@
 // package itself look at the shape of the source: who imports whom.
 //
 //	target       starts Pollux or a peer as a process and serves LUNs; everything below uses it
+//	quickstart   what the README tells a newcomer to do, and what a user sees of the program
 //	conformance  libiscsi's iscsi-test-cu, suite by suite, against a list of what is expected
 //	interop      libiscsi's programs and qemu-img
 //	vm           the Linux kernel's initiator in an emulated guest

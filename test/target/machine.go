@@ -117,9 +117,9 @@ func Build(tags string) (string, error) {
 
 func isComma(r rune) bool { return r == ',' }
 
-// freePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
+// FreePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
 // ports for outgoing connections, so that a restarted server finds its port free.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	low, high := 21000, 31999
 	if text := os.Getenv(EnvPorts); text != "" {
 		if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d-%d", &low, &high); err != nil || low > high {
