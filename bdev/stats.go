@@ -1,0 +1,111 @@
+package bdev
+
+// Latency is a sum over requests, in ticks of TickRate.
+type Latency struct{ Sum, Max, Min uint64 }
+
+// TickRate is the ticks per second of all latencies.
+const TickRate = 1_000_000_000
+
+// OpStats counts one kind of operation.
+type OpStats struct {
+	Ops, Bytes uint64
+	Latency    Latency
+}
+
+// Stats are the counters of a device on one reactor, or their sum. Each lane has its own and nobody else writes it.
+type Stats struct {
+	Read, Write, Unmap, Copy OpStats
+	Errors                   [StatusCount]uint64
+	Outstanding              int
+}
+
+// of is the row that op is counted in, nil for none.
+func (s *Stats) of(op Op) *OpStats {
+	switch op {
+	case OpRead:
+		return &s.Read
+	case OpWrite:
+		return &s.Write
+	case OpUnmap:
+		return &s.Unmap
+	case OpCopy:
+		return &s.Copy
+	default:
+		return nil
+	}
+}
+
+// count notes the end of q.
+func (s *Stats) count(q *Request, l *lane) {
+	if q.Status != StatusOK {
+		s.Errors[q.Status]++
+		return
+	}
+	o := s.of(q.Op)
+	if o == nil {
+		return
+	}
+	t := uint64(l.r.Now() - q.started)
+	if o.Ops == 0 || t < o.Latency.Min {
+		o.Latency.Min = t
+	}
+	o.Ops++
+	o.Bytes += q.Blocks << l.dev.shift
+	o.Latency.Sum += t
+	o.Latency.Max = max(o.Latency.Max, t)
+}
+
+// add sums up.
+func (s *Stats) add(t *Stats) {
+	s.Read.add(&t.Read)
+	s.Write.add(&t.Write)
+	s.Unmap.add(&t.Unmap)
+	s.Copy.add(&t.Copy)
+	for i := range s.Errors {
+		s.Errors[i] += t.Errors[i]
+	}
+	s.Outstanding += t.Outstanding
+}
+
+func (o *OpStats) add(p *OpStats) {
+	if p.Ops == 0 {
+		return
+	}
+	if o.Ops == 0 || p.Latency.Min < o.Latency.Min {
+		o.Latency.Min = p.Latency.Min
+	}
+	o.Ops += p.Ops
+	o.Bytes += p.Bytes
+	o.Latency.Sum += p.Latency.Sum
+	o.Latency.Max = max(o.Latency.Max, p.Latency.Max)
+}
+
+// ResetMode says what ResetStats forgets.
+type ResetMode uint8
+
+// Reset modes.
+const (
+	ResetAll ResetMode = iota
+	ResetMaxMin
+	ResetErrors
+)
+
+func (s *Stats) reset(mode ResetMode) {
+	switch mode {
+	case ResetAll:
+		*s = Stats{}
+	case ResetErrors:
+		s.Errors = [StatusCount]uint64{}
+	case ResetMaxMin:
+		for _, o := range []*OpStats{&s.Read, &s.Write, &s.Unmap, &s.Copy} {
+			o.Latency.Max, o.Latency.Min = 0, 0
+		}
+	}
+}
+
+// Stats is the device's counters on each reactor, by ID. Control plane.
+func (d *Device) Stats() ([]Stats, error) {
+	all := make([]Stats, len(d.lanes))
+	err := d.registry.group.Each(func(r int) { all[r] = d.lanes[r].snapshot() })
+	return all, err
+}
