@@ -51,7 +51,7 @@ type composite struct {
 	parts    [PartsMax]part
 	inFlight int
 	pos      uint64 // blocks of the stage that parts have been made of
-	data     cursor // of the pieces that the stage works through
+	data     Cursor // of the pieces that the stage works through
 	copied   bool   // stageCopy: the read has ended, its write comes next
 
 	buf    iobuf.Buf
@@ -210,10 +210,10 @@ func (c *composite) advance() {
 	case stageLock:
 		c.takeLock()
 	case stageCompare:
-		c.data = cursor{pieces: c.expected()}
+		c.data = CursorOf(c.expected())
 		c.pump()
 	default:
-		c.data = cursor{pieces: c.whole.Data}
+		c.data = CursorOf(c.whole.Data)
 		c.pump()
 	}
 }

@@ -209,7 +209,7 @@ func (c *composite) partFailed(p *part) {
 
 // compareRead compares what a part has read.
 func (c *composite) compareRead(p *part) {
-	if at := c.data.compare(p.one[0]); at >= 0 {
+	if at := c.data.Compare(p.one[0]); at >= 0 {
 		c.status, c.whole.Result = StatusMiscompare, p.pos<<c.lane.dev.shift+uint64(at)
 	}
 }

@@ -22,9 +22,9 @@ type RangeLock struct {
 	// The home's part.
 	toHome  reactor.Message
 	back    reactor.Message // home to user: it may be reused
-	next    *RangeLock // in Device.locks
-	started bool       // it has been broadcast
-	waiting int        // acknowledgements that have not come
+	next    *RangeLock      // in Device.locks
+	started bool            // it has been broadcast
+	waiting int             // acknowledgements that have not come
 }
 
 // lockState is what the user has asked for.

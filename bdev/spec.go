@@ -1,9 +1,12 @@
 package bdev
 
 import (
-	"log/slog"
+	"fmt"
+	"math/bits"
+	"syscall"
 
 	"pollux/reactor"
+	"pollux/rpc"
 )
 
 // Spec is what a module says of a device when it registers it.
@@ -17,11 +20,16 @@ type Spec struct {
 	PhysicalBlockSize uint32 // bytes, 0: BlockSize
 	ReadOnly          bool
 	WriteCache        bool // completed writes are durable only after a flush
+	FUA               bool // the module makes writes with FlagFUA durable itself; otherwise a flush follows them
 	Rotational        bool
 	Limits            Limits
 	Backend           Backend
+	// NUMA is the memory node of the device's data, as bdev_get_bdevs shows it; nil for nothing.
+	NUMA *int
 	// DriverSpecific is what bdev_get_bdevs shows under driver_specific; nil for nothing. Control plane.
 	DriverSpecific func() any
+	// Config is the RPC calls that make the device again, for a saved configuration; nil for none. Control plane.
+	Config func(*Device) []rpc.ConfigEntry
 }
 
 // Limits of one request to the module, in blocks; 0 is no limit. The generic layer splits what is larger.
@@ -64,64 +72,50 @@ type Module struct {
 	Close func() error
 }
 
-// Registry holds the devices of one target by name. Control plane; safe for concurrent use.
-type Registry struct{ group *reactor.Group }
-
-// NewRegistry makes an empty registry over the group's reactors.
-func NewRegistry(g *reactor.Group, log *slog.Logger) *Registry { panic("api") }
-
-// Register adds a device; then it can be opened. Errors: the name or UUID is taken (EEXIST), bad geometry (EINVAL).
-func (g *Registry) Register(s Spec) (*Device, error) { panic("api") }
-
-// Unregister removes the device and returns when the backend has been destroyed.
-func (g *Registry) Unregister(name string) error { panic("api") }
-
-// Lookup finds by name, alias or UUID text.
-func (g *Registry) Lookup(name string) (*Device, error) { panic("api") }
-
-// Devices lists all, in order of registration.
-func (g *Registry) Devices() []*Device { panic("api") }
-
-// Device is a named block device.
-type Device struct{ spec Spec }
-
-// Name, UUID, BlockSize and the rest never change; Blocks may (resize).
-func (d *Device) Name() string           { return d.spec.Name }
-func (d *Device) UUID() [16]byte         { return d.spec.UUID }
-func (d *Device) BlockSize() uint32      { return d.spec.BlockSize }
-func (d *Device) Spec() *Spec            { return &d.spec }
-func (d *Device) Blocks() uint64         { panic("api") }
-func (d *Device) Supports(op Op) bool    { panic("api") } // by the module or by emulation
-func (d *Device) Home() *reactor.Reactor { panic("api") } // serialises what the channels share
-
-// Resize tells everybody the new size; it returns when every channel and desc has learned of it. Control plane.
-func (d *Device) Resize(blocks uint64) error { panic("api") }
-
-// OpenOptions says how a device is opened.
-type OpenOptions struct {
-	Write bool
-	Claim string // not empty: exclusive for writing, and this is who says so ("lvol", "raid", ...)
-	// Event is called on a goroutine of the control plane, one event at a time. After EventRemove the desc must be closed soon.
-	Event func(Event)
-}
-
-// Event is what happened to an open device.
-type Event uint8
-
-// Events.
+// The bounds of a device's geometry.
 const (
-	EventRemove Event = iota
-	EventResize
+	BlockSizeMin = 512
+	BlockSizeMax = 64 << 10
+	// SizeMax is the largest device, in bytes.
+	SizeMax = 1 << 63
+	// NameMax is the longest name or alias, in bytes.
+	NameMax = 256
 )
 
-// Desc is an open device. Control plane.
-type Desc struct{ dev *Device }
+// CheckGeometry refuses a name, a block size or a size that no device can have, with EINVAL. Modules that make something for a
+// device before they register it call it first.
+func CheckGeometry(name string, blockSize uint32, blocks uint64) error {
+	switch {
+	case name == "" || len(name) > NameMax:
+		return fmt.Errorf("bdev %q: the name must have 1 to %d bytes: %w", name, NameMax, syscall.EINVAL)
+	case bits.OnesCount32(blockSize) != 1 || blockSize < BlockSizeMin || blockSize > BlockSizeMax:
+		return fmt.Errorf("bdev %s: block size %d is not a power of two from %d to %d: %w",
+			name, blockSize, BlockSizeMin, BlockSizeMax, syscall.EINVAL)
+	case blocks == 0 || blocks > SizeMax/uint64(blockSize):
+		return fmt.Errorf("bdev %s: %d blocks of %d bytes: %w", name, blocks, blockSize, syscall.EINVAL)
+	}
+	return nil
+}
 
-// Open opens a device by name, alias or UUID. Errors: ENODEV, EPERM (claimed by another), EROFS.
-func (g *Registry) Open(name string, o OpenOptions) (*Desc, error) { panic("api") }
-
-// Device is what the desc opened.
-func (s *Desc) Device() *Device { return s.dev }
-
-// Close gives the desc back. Its channels must have been closed.
-func (s *Desc) Close() { panic("api") }
+// validate completes what the module has left out, and refuses what cannot be.
+func (s *Spec) validate() error {
+	if err := CheckGeometry(s.Name, s.BlockSize, s.Blocks); err != nil {
+		return err
+	}
+	if s.PhysicalBlockSize == 0 {
+		s.PhysicalBlockSize = s.BlockSize
+	}
+	if s.Limits.MaxSegments == 0 {
+		s.Limits.MaxSegments = SegmentsMax
+	}
+	switch {
+	case s.PhysicalBlockSize%s.BlockSize != 0:
+		return fmt.Errorf("bdev %s: physical block size %d is not a multiple of block size %d: %w",
+			s.Name, s.PhysicalBlockSize, s.BlockSize, syscall.EINVAL)
+	case s.WriteCache && !s.Backend.Supports(OpFlush):
+		return fmt.Errorf("bdev %s: a write cache without flush: %w", s.Name, syscall.EINVAL)
+	case s.Limits.SplitAtBoundary && s.Limits.OptimalBoundaryBlocks == 0:
+		return fmt.Errorf("bdev %s: requests split at no boundary: %w", s.Name, syscall.EINVAL)
+	}
+	return nil
+}

@@ -1,7 +1,13 @@
 package bdev
 
+import "pollux/reactor"
+
 // Latency is a sum over requests, in ticks of TickRate.
-type Latency struct{ Sum, Max, Min uint64 }
+type Latency struct {
+	Sum, Max, Min uint64
+
+	known bool // Max and Min are of something
+}
 
 // TickRate is the ticks per second of all latencies.
 const TickRate = 1_000_000_000
@@ -46,8 +52,8 @@ func (s *Stats) count(q *Request, l *lane) {
 		return
 	}
 	t := uint64(l.r.Now() - q.started)
-	if o.Ops == 0 || t < o.Latency.Min {
-		o.Latency.Min = t
+	if !o.Latency.known || t < o.Latency.Min {
+		o.Latency.Min, o.Latency.known = t, true
 	}
 	o.Ops++
 	o.Bytes += q.Blocks << l.dev.shift
@@ -68,11 +74,8 @@ func (s *Stats) add(t *Stats) {
 }
 
 func (o *OpStats) add(p *OpStats) {
-	if p.Ops == 0 {
-		return
-	}
-	if o.Ops == 0 || p.Latency.Min < o.Latency.Min {
-		o.Latency.Min = p.Latency.Min
+	if p.Latency.known && (!o.Latency.known || p.Latency.Min < o.Latency.Min) {
+		o.Latency.Min, o.Latency.known = p.Latency.Min, true
 	}
 	o.Ops += p.Ops
 	o.Bytes += p.Bytes
@@ -98,7 +101,7 @@ func (s *Stats) reset(mode ResetMode) {
 		s.Errors = [StatusCount]uint64{}
 	case ResetMaxMin:
 		for _, o := range []*OpStats{&s.Read, &s.Write, &s.Unmap, &s.Copy} {
-			o.Latency.Max, o.Latency.Min = 0, 0
+			o.Latency.Max, o.Latency.Min, o.Latency.known = 0, 0, false
 		}
 	}
 }
@@ -106,6 +109,23 @@ func (s *Stats) reset(mode ResetMode) {
 // Stats is the device's counters on each reactor, by ID. Control plane.
 func (d *Device) Stats() ([]Stats, error) {
 	all := make([]Stats, len(d.lanes))
-	err := d.registry.group.Each(func(r int) { all[r] = d.lanes[r].snapshot() })
+	err := d.registry.group.Each(func(r *reactor.Reactor) {
+		l := d.laneOf(r)
+		all[r.ID()] = l.stats
+		all[r.ID()].Outstanding = l.flight.n
+	})
 	return all, err
+}
+
+// ResetStats forgets counters. Control plane.
+func (d *Device) ResetStats(mode ResetMode) error {
+	return d.registry.group.Each(func(r *reactor.Reactor) { d.laneOf(r).stats.reset(mode) })
+}
+
+// Sum adds up counters of several reactors.
+func Sum(all []Stats) (s Stats) {
+	for i := range all {
+		s.add(&all[i])
+	}
+	return s
 }
