@@ -21,11 +21,11 @@ const (
 	sqEntries = 1024
 	cqEntries = 8192
 
-	recvGroup     = 1
-	recvIncSize   = 256 << 10
-	recvIncCount  = 16
-	recvPlainSize = 64 << 10
-	recvPlainMax  = 64
+	recvGroup      = 1
+	recvIncSize    = 256 << 10
+	recvIncCount   = 16
+	recvPlainSize  = 64 << 10
+	recvPlainCount = 64
 )
 
 // Group is all reactors of one target.
@@ -76,7 +76,7 @@ func Start(cfg Config) (*Group, error) {
 		r := newReactor(g, id, core, cfg, clock)
 		r.bufs = iobuf.NewPool(cfg.Budget)
 		ready, ended := make(chan error), make(chan struct{})
-		go r.main(cfg, where, ready, ended)
+		go onOwnThread(func() { r.main(cfg, where, ready, ended) })
 		if err := <-ready; err != nil {
 			g.Stop()
 			return nil, fmt.Errorf("reactor %d: %w", id, err)
@@ -87,13 +87,33 @@ func Start(cfg Config) (*Group, error) {
 	return g, nil
 }
 
-// main is the reactor's goroutine. It never unlocks its thread, so that the thread ends with it.
-func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
+// onOwnThread runs fn on a thread that ends with it. The process's first thread cannot end, and its name is the process's
+// name, so that it is left alone.
+func onOwnThread(fn func()) {
 	runtime.LockOSThread()
+	if unix.Gettid() != unix.Getpid() {
+		fn() // Never unlocked: the thread ends with the goroutine.
+		return
+	}
+	elsewhere := make(chan struct{})
+	go func() {
+		runtime.LockOSThread()
+		close(elsewhere)
+		fn()
+	}()
+	<-elsewhere
+	runtime.UnlockOSThread()
+}
+
+// main is all that a reactor's thread does.
+func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
 	defer close(ended)
 	err := r.setUp(cfg, where)
 	ready <- err
 	if err != nil {
+		if r.ring != nil {
+			r.free()
+		}
 		return
 	}
 	r.loop()
@@ -105,6 +125,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	if err := pin(r.id, r.core); err != nil {
 		return err
 	}
+	r.tid = unix.Gettid()
 	if err := r.openRing(cfg); err != nil {
 		return err
 	}
@@ -113,7 +134,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	}); ok && where.pinned {
 		_ = k.WorkersOn(&where.house) // Since 5.14; without it punted work shares the reactor's core.
 	}
-	if err := r.openRecv(); err != nil {
+	if err := r.openRecv(r.recvSizes()); err != nil {
 		return err
 	}
 	return r.wake.open(r)
@@ -123,34 +144,52 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 // what is missing.
 func (r *Reactor) openRing(cfg Config) error {
 	want := uring.Config{SQEntries: sqEntries, CQEntries: cqEntries, Without: cfg.Without}
-	ring, err := uring.Open(want)
-	if err != nil {
-		return err
+	ring, cause := uring.Open(want)
+	if cause != nil {
+		var err error
+		if ring, err = uring.OpenSoft(want); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	r.ring = ring
-	if missing := uring.FeaturesAll &^ (r.Features() | cfg.Without); missing != 0 && r.id == 0 {
-		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
+	if r.id == 0 {
+		r.tellMissing(cfg.Without, cause)
 	}
 	return nil
 }
 
-// openRecv makes the ring of receive buffers, of the better kind that the kernel has.
-func (r *Reactor) openRecv() error {
-	f := r.Features()
-	if !f.Has(uring.FeatureBufferRing) {
-		return nil
+// tellMissing says once, in one line, what the kernel lacks and why that may be.
+func (r *Reactor) tellMissing(without uring.Features, cause error) {
+	missing := uring.FeaturesAll &^ (r.Features() | without)
+	switch {
+	case without.Has(uring.FeatureURing):
+		r.log.Info("io_uring is masked off; epoll and threads are used")
+	case cause != nil:
+		r.log.Warn("no io_uring; epoll and threads are used, which is slower", "cause", cause)
+	case missing != 0:
+		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
 	}
-	size, count := recvPlainSize, recvPlainMax
-	inc := f.Has(uring.FeatureBufferRingInc)
-	if inc {
-		size, count = recvIncSize, recvIncCount
+}
+
+// recvSizes are the receive buffers that the kernel's features ask for.
+func (r *Reactor) recvSizes() (size, count int) {
+	if r.Features().Has(uring.FeatureBufferRingInc) {
+		return recvIncSize, recvIncCount
+	}
+	return recvPlainSize, recvPlainCount
+}
+
+// openRecv makes the ring of receive buffers, if the kernel has such a thing.
+func (r *Reactor) openRecv(size, count int) error {
+	if !r.Features().Has(uring.FeatureBufferRing) {
+		return nil
 	}
 	mem, err := iobuf.Map(size * count)
 	if err != nil {
 		return err
 	}
-	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, inc)
 	r.recvMem = mem
+	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, r.Features().Has(uring.FeatureBufferRingInc))
 	return err
 }
 
@@ -160,12 +199,23 @@ func (r *Reactor) tearDown() {
 	for !r.inbox.empty() {
 		r.inbox.pop().run()
 	}
+	r.wake.event.Close()
+	r.free()
+}
+
+// free gives all memory back: the kernel first, since it may still write to the rest.
+func (r *Reactor) free() {
 	r.ring.Close()
 	if r.recv != nil {
 		r.recv.Free()
 		iobuf.Unmap(r.recvMem)
+		r.recv = nil
 	}
-	r.wake.event.Close()
+	for _, fn := range r.onStop {
+		fn()
+	}
+	r.onStop = nil
+	r.bufs.Close()
 }
 
 // Reactors is the list, by ID. It never changes.
@@ -199,6 +249,7 @@ func (r *Reactor) Placed(n int) { r.placed.Add(int64(n)) }
 func (g *Group) Stop() {
 	for i, r := range g.reactors {
 		if r.drive != nil {
+			r.free()
 			continue
 		}
 		if r.Call(func() { r.stopping = true }) == nil {

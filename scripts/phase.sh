@@ -25,5 +25,6 @@ fi
 printf '%-12s ok      %4d s\n' "$name" "$took"
 # What a phase has to tell, and the reason that stands above each "--- SKIP".
 awk '/^note: / {print "    " substr($0, 7)}
+	match($0, /^ +[A-Za-z0-9_]+\.go:[0-9]+: note: /) {print "    " substr($0, RLENGTH + 1)}
 	/^ +[A-Za-z0-9_]+\.go:[0-9]+: / {why = $0; sub(/^ +[^ ]+ /, "", why)}
 	/--- SKIP: / {sub(/^ *--- SKIP: /, ""); sub(/ \(.*/, ""); print "    skipped " $0 ": " why}' "$log" | awk '!seen[$0]++'
