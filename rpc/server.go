@@ -1,0 +1,146 @@
+package rpc
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+)
+
+// Options are what a Server is made with; the zero value is usable.
+type Options struct {
+	// Log gets the server's own lines. The default is slog.Default().
+	Log *slog.Logger
+	// Logging is what the log_* methods control; without it they are absent.
+	Logging *Logging
+	// Product and Version go into spdk_get_version: "Pollux", "0.1.0".
+	Product, Version string
+	// Init is what framework_start_init calls: it starts the subsystems. An
+	// error of it leaves the server in Startup.
+	Init func(ctx context.Context) error
+	// Allowed, unless empty, are the only methods that a client may call
+	// (--rpcs-allowed). Calls within the process are not restricted.
+	Allowed []string
+	// Limits bound what clients can take up.
+	Limits Limits
+}
+
+// Server holds methods and serves them on Unix sockets. It has no state
+// outside of itself: two servers in one process do not know one another.
+type Server struct {
+	log     *slog.Logger
+	options Options
+	limits  Limits
+
+	ctx    context.Context // ends with Close
+	cancel context.CancelFunc
+
+	mu         sync.RWMutex
+	methods    map[string]*Method // by name and by alias
+	deprecated map[string]bool    // aliases that have been logged
+	subsystems []subsystem
+
+	framework framework
+}
+
+// New returns a server in the state Startup with the methods that every
+// server has. It listens when Listen is called.
+func New(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.Default()
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	s := &Server{
+		log: o.Log, options: o, limits: o.Limits.withDefaults(),
+		ctx: ctx, cancel: cancel,
+		methods: map[string]*Method{}, deprecated: map[string]bool{},
+		framework: newFramework(),
+	}
+	s.registerBuiltin()
+	s.registerFramework()
+	s.registerConfig()
+	if o.Logging != nil {
+		s.registerLog(o.Logging)
+	}
+	return s
+}
+
+func (s *Server) register(m *Method) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, name := range append([]string{m.name}, m.aliases...) {
+		if s.methods[name] != nil {
+			panic(fmt.Sprintf("rpc: method %s is registered twice", name))
+		}
+		s.methods[name] = m
+	}
+}
+
+// lookup finds a method and notes the use of an alias.
+func (s *Server) lookup(name string) (*Method, error) {
+	s.mu.RLock()
+	m := s.methods[name]
+	s.mu.RUnlock()
+	if m == nil {
+		return nil, Errorf(CodeMethodNotFound, "Method not found: %s", name)
+	}
+	if name != m.name {
+		s.logAlias(name, m.name)
+	}
+	return m, nil
+}
+
+func (s *Server) logAlias(alias, name string) {
+	s.mu.Lock()
+	logged := s.deprecated[alias]
+	s.deprecated[alias] = true
+	s.mu.Unlock()
+	if !logged {
+		s.log.Warn("RPC method name is deprecated", "alias", alias, "method", name)
+	}
+}
+
+// allowed reports whether clients may call the method.
+func (s *Server) allowed(m *Method) bool {
+	return len(s.options.Allowed) == 0 || slices.Contains(s.options.Allowed, m.name)
+}
+
+// Call calls a method within the process, with the checks and the decoding
+// that a client's call gets. Params are anything that encodes as an object,
+// or nil. It is how configurations are loaded and how tests talk to a server
+// without a socket.
+func (s *Server) Call(ctx context.Context, method string, params any) (json.RawMessage, error) {
+	var raw json.RawMessage
+	if params != nil {
+		var err error
+		if raw, err = json.Marshal(params); err != nil {
+			return nil, fmt.Errorf("%s: parameters: %w", method, err)
+		}
+	}
+	m, err := s.lookup(method)
+	if err != nil {
+		return nil, err
+	}
+	return s.run(ctx, m, raw)
+}
+
+// run checks the state, calls the method and encodes its result.
+func (s *Server) run(ctx context.Context, m *Method, params json.RawMessage) (json.RawMessage, error) {
+	if err := s.framework.check(m); err != nil {
+		return nil, err
+	}
+	result, err := m.call(ctx, params)
+	if err != nil {
+		return nil, AsError(err)
+	}
+	raw, err := encode(result)
+	if err != nil {
+		return nil, Errorf(CodeInternal, "%s: result: %v", m.name, err)
+	}
+	if len(raw) > replySizeMax {
+		return nil, Errorf(CodeInternal, "%s: the result has %d bytes, more than %d", m.name, len(raw), replySizeMax)
+	}
+	return raw, nil
+}
