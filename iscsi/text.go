@@ -1,0 +1,96 @@
+package iscsi
+
+import "strings"
+
+// Limits of text (RFC 7143 6.1, 6.2).
+const (
+	KeyMax        = 63   // the longest key
+	ValueMax      = 255  // the longest simple value
+	LongValueMax  = 8192 // the longest value of keys that carry binary items or lists
+	TextMax       = 8192 // the longest text of one exchange, over all its PDUs
+	TextPairsMax  = 96   // pairs in one text: even if all are NotUnderstood, the answer fits into TextMax
+	TextRoundsMax = 64   // PDUs of one exchange from one side
+)
+
+// Values that answer a key instead of a value of its own (RFC 7143 6.2).
+const (
+	NotUnderstood = "NotUnderstood"
+	Irrelevant    = "Irrelevant"
+	Reject        = "Reject"
+	None          = "None"
+)
+
+// Pair is one key=value of a text.
+type Pair struct{ Key, Value string }
+
+// ParseText cuts text into pairs. It is false when the text breaks a rule of RFC 7143 6.1 or a limit above: a pair without
+// "=", a key that is not one, a value too long, a last pair without its NUL, or too many pairs. Empty pairs are skipped:
+// padding found its way into the text of some initiators.
+func ParseText(text []byte) (pairs []Pair, ok bool) {
+	if len(text) > TextMax {
+		return nil, false
+	}
+	for rest := string(text); rest != ""; {
+		pair, tail, terminated := strings.Cut(rest, "\x00")
+		rest = tail
+		if pair == "" {
+			continue
+		}
+		key, value, found := strings.Cut(pair, "=")
+		if !terminated || !found || !isKey(key) || len(value) > LongValueMax || len(pairs) == TextPairsMax {
+			return nil, false
+		}
+		pairs = append(pairs, Pair{key, value})
+	}
+	return pairs, true
+}
+
+// AppendPair appends key=value and its NUL.
+func AppendPair(text []byte, key, value string) []byte {
+	text = append(text, key...)
+	text = append(text, '=')
+	text = append(text, value...)
+	return append(text, 0)
+}
+
+// isKey: RFC 7143 6.1 standard-label, with the first letter of any case: iSCSIProtocolLevel is a key too.
+func isKey(s string) bool {
+	if s == "" || len(s) > KeyMax || !isLetter(s[0]) {
+		return false
+	}
+	for i := range len(s) {
+		c := s[i]
+		if !isLetter(c) && (c < '0' || c > '9') && strings.IndexByte(".-+@_#", c) < 0 {
+			return false
+		}
+	}
+	return true
+}
+
+func isLetter(c byte) bool { return c|0x20 >= 'a' && c|0x20 <= 'z' }
+
+// TextBuffer collects a text whose PDUs have the C bit set (RFC 7143 6.2). The zero TextBuffer is empty.
+type TextBuffer struct {
+	text   []byte
+	rounds int
+}
+
+// Add appends the data segment of one PDU; it is false at TextMax or TextRoundsMax.
+func (b *TextBuffer) Add(segment []byte) bool {
+	b.rounds++
+	if len(b.text)+len(segment) > TextMax || b.rounds > TextRoundsMax {
+		return false
+	}
+	b.text = append(b.text, segment...)
+	return true
+}
+
+// Pairs is the whole text; it empties the buffer for the next exchange.
+func (b *TextBuffer) Pairs() (pairs []Pair, ok bool) {
+	pairs, ok = ParseText(b.text)
+	b.text, b.rounds = b.text[:0], 0
+	return pairs, ok
+}
+
+// Reset forgets what was collected.
+func (b *TextBuffer) Reset() { b.text, b.rounds = b.text[:0], 0 }
