@@ -132,7 +132,7 @@ func (n *Negotiation) respondNumber(k *key, value string) (string, bool) {
 		v = max(v, own)
 	}
 	*k.number(&n.Result) = v
-	return strconv.FormatUint(uint64(v), 10), true
+	return formatNumber(v), true
 }
 
 func (n *Negotiation) respondFlag(k *key, value string) (string, bool) {
@@ -247,7 +247,7 @@ func (n *Negotiation) offer(text []byte, i int) []byte {
 	var value string
 	switch {
 	case k.number != nil:
-		value = strconv.FormatUint(uint64(*k.number(&n.Own)), 10)
+		value = formatNumber(*k.number(&n.Own))
 	case k.flag != nil:
 		value = formatFlag(*k.flag(&n.Own))
 	default:
@@ -285,6 +285,20 @@ func (n *Negotiation) Consistent() bool {
 func (n *Negotiation) bothBurstsSettled() bool {
 	return n.settled[keyIndex["FirstBurstLength"]] && n.settled[keyIndex["MaxBurstLength"]]
 }
+
+// Acceptable reports whether we can live with the defaults of all keys that nobody has negotiated.
+func (n *Negotiation) Acceptable() bool {
+	for i := range keys {
+		k := &keys[i]
+		irrelevant := k.use&useDiscovery == 0 && n.Result.Discovery() || k.use&useLeading != 0 && !n.Leading
+		if k.kind >= kindMin && !n.settled[i] && !irrelevant && !n.defaultWillDo(k) {
+			return false
+		}
+	}
+	return true
+}
+
+func formatNumber(v uint32) string { return strconv.FormatUint(uint64(v), 10) }
 
 // parseNumber takes a decimal or hexadecimal constant (RFC 7143 6.1) within its range.
 func parseNumber(s string, low, high uint32) (uint32, bool) {
