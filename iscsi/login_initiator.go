@@ -46,6 +46,7 @@ type InitiatorLogin struct {
 	asked   CHAPChallenge // ours, in mutual CHAP
 	proved  bool          // the target has answered it
 	method  bool          // AuthMethod is settled
+	done    bool          // there is nothing left to say in the security stage
 }
 
 // Start makes the login ready for its first request.
@@ -140,7 +141,8 @@ func (l *InitiatorLogin) Handle(h *BHS, segment []byte) (LoginStep, error) {
 		return LoginOver, err
 	}
 	if !h.Transit() {
-		return LoginGoOn, l.goOn()
+		l.transit = l.stage == StageOperational || l.done
+		return LoginGoOn, nil
 	}
 	return l.advance(h)
 }
@@ -219,7 +221,7 @@ func (l *InitiatorLogin) begin(method string) error {
 	l.method = true
 	switch {
 	case method == None && l.Auth.Name == "":
-		l.transit = true
+		l.done = true
 		return nil
 	case method == "CHAP" && l.Auth.Name != "":
 		l.next = AppendPair(l.next, "CHAP_A", formatCHAPAlgorithms(l.algorithms()))
@@ -231,7 +233,7 @@ func (l *InitiatorLogin) begin(method string) error {
 // answer responds to the target's challenge and, in mutual CHAP, asks back.
 func (l *InitiatorLogin) answer(v *authValues) error {
 	algorithm := ChooseCHAPAlgorithm(v[chapA], l.algorithms())
-	if algorithm == 0 || l.transit {
+	if algorithm == 0 || l.done {
 		return ErrLoginProtocol
 	}
 	c, ok := parseChallenge(algorithm, v)
@@ -244,7 +246,7 @@ func (l *InitiatorLogin) answer(v *authValues) error {
 		l.asked = NewCHAPChallenge(algorithm)
 		l.next = appendChallenge(l.next, &l.asked)
 	}
-	l.transit = true
+	l.transit, l.done = true, true
 	return nil
 }
 
@@ -258,14 +260,6 @@ func (l *InitiatorLogin) verify(v *authValues) error {
 		return ErrLoginTarget
 	}
 	l.proved = true
-	return nil
-}
-
-// goOn decides what a request after a response without T says. In the operational stage we have nothing more to offer.
-func (l *InitiatorLogin) goOn() error {
-	if l.stage == StageOperational {
-		l.transit = true
-	}
 	return nil
 }
 

@@ -1,16 +1,16 @@
 // Package reactor runs the data plane: one goroutine, locked to one thread, on one core, in passes.
 //
-//	        control plane (goroutines, mutexes, error)
-//	   Call, Each, Do |            ^ channels closed by messages
-//	                  v            |
-//	  +-------- Reactor 0 --------+   Message   +-------- Reactor 1 --------+
-//	  | ring  CQEs -> Op.fn       | <---------> | ring                      |
-//	  | mailbox -> Message.fn     |             | mailbox                   |
-//	  | timers, pollers           |             | timers, pollers           |
-//	  | deferred list             |             | deferred list             |
-//	  | pass end: flush list      |             | pass end                  |
-//	  | one enter                 |             | one enter                 |
-//	  +---------------------------+             +---------------------------+
+//	      control plane (goroutines, mutexes, error)
+//	 Call, Each, Do |            ^ channels closed by messages
+//	                v            |
+//	+-------- Reactor 0 --------+   Message   +-------- Reactor 1 --------+
+//	| ring  CQEs -> Op.fn       | <---------> | ring                      |
+//	| mailbox -> Message.fn     |             | mailbox                   |
+//	| timers, pollers           |             | timers, pollers           |
+//	| deferred list             |             | deferred list             |
+//	| pass end: flush list      |             | pass end                  |
+//	| one enter                 |             | one enter                 |
+//	+---------------------------+             +---------------------------+
 //
 // # A pass
 //

@@ -1,9 +1,12 @@
 package reactor
 
 import (
+	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
+	"pollux/reactor/iobuf"
 	"pollux/reactor/uring"
 )
 
@@ -23,6 +26,7 @@ type Config struct {
 	Mode    Mode
 	Spin    time.Duration  // adaptive mode: how long to spin without work; 0 means DefaultSpin
 	Without uring.Features // features to leave unused although the kernel has them
+	Budget  *iobuf.Budget  // bounds the I/O buffers of all reactors; nil means DefaultMemory of its own
 	Log     *slog.Logger
 }
 
@@ -30,99 +34,153 @@ type Config struct {
 // of CPU, so spinning two to ten times that is cheap while I/O flows.
 const DefaultSpin = 100 * time.Microsecond
 
+// The bounds of one step of a pass. What is left over runs in the next pass, which then comes without a sleep.
+const (
+	MailboxBatch  = 1024
+	TimerBatch    = 1024
+	DeferredBatch = 4096
+	FlushBatch    = 4096
+)
+
+// ErrStopped is returned by Call and Do on a reactor that has ended.
+var ErrStopped = errors.New("reactor has stopped")
+
 // Reactor is one polling loop. It belongs to the data plane; its own goroutine is the only one that may use methods
 // marked "on r".
-type Reactor struct{ id int }
+type Reactor struct {
+	id    int
+	core  int // -1 when not pinned
+	mode  Mode
+	spin  int64 // nanoseconds
+	log   *slog.Logger
+	clock Clock
+	ring  *uring.Ring
+	bufs  *iobuf.Pool
+	group *Group
+
+	now      int64 // of this pass; 0 until somebody asks
+	box      mailbox
+	inbox    list // taken from the mailbox, in order of arrival
+	deferred list
+	flush    list
+
+	timers     timerHeap
+	timerSeq   uint64
+	pollers    []*Poller
+	pollersNew []*Poller
+	pollersGap bool
+
+	recvMem   []byte
+	slots     slotTable
+	backlog   []*uring.SQE   // entries that the ring had no room for
+	recv      *uring.BufRing // nil without FeatureBufferRing
+	locals    map[any]any
+	asleep    atomic.Uint32 // a wakeState; the reactor and the senders write it
+	wake      waker
+	stopping  bool
+	inPass    bool
+	wasBusy   bool
+	stamp     int64 // when wasBusy last changed
+	stats     Stats
+	placed    atomic.Int64 // connections placed here; written by any goroutine
+	drive     func() bool  // stepped reactors only: makes the world go on while the control plane waits
+	idleSpins uint32
+	idleSince int64
+}
 
 // ID is the reactor's index in its group.
 func (r *Reactor) ID() int { return r.id }
 
-// Message is a piece of work for a reactor, embedded in the object it is about and bound once. It is in at most one
-// list at a time: sending or deferring it again before it has run is a broken invariant and panics.
-type Message struct {
-	fn   func()
-	next *Message
+// Core is the core that the reactor is pinned to, -1 for none.
+func (r *Reactor) Core() int { return r.core }
+
+// Group is what the reactor is a part of.
+func (r *Reactor) Group() *Group { return r.group }
+
+// Buffers is the reactor's pool of I/O buffers (on r).
+func (r *Reactor) Buffers() *iobuf.Pool { return r.bufs }
+
+// RecvBuffers is the ring of buffers that receives on this reactor share, nil without FeatureBufferRing (on r).
+func (r *Reactor) RecvBuffers() *uring.BufRing { return r.recv }
+
+// Features are what the reactor's kernel offers.
+func (r *Reactor) Features() uring.Features { return r.ring.Kernel().Features() }
+
+// Kernel answers the reactor's ring.
+func (r *Reactor) Kernel() uring.Kernel { return r.ring.Kernel() }
+
+// Local returns what a package keeps once per reactor under key, which is made at the first call (on r; not for hot paths).
+func (r *Reactor) Local(key any, make func() any) any {
+	v, ok := r.locals[key]
+	if !ok {
+		v = make()
+		r.locals[key] = v
+	}
+	return v
 }
-
-// Bind sets what the message does. It is called once, when the object is made.
-func (m *Message) Bind(fn func()) { m.fn = fn }
-
-// Queued reports whether m was sent or deferred and has not begun to run. Only its owner may ask.
-func (m *Message) Queued() bool { panic("api") }
 
 // Send queues m for r. Any goroutine or reactor may call it; m runs on r in a later pass, after messages sent
-// earlier by the same sender.
-func (r *Reactor) Send(m *Message) { panic("api") }
+// earlier by the same sender. A reactor that has ended drops it.
+func (r *Reactor) Send(m *Message) { r.send(m) }
 
-// Defer runs m later in this pass, after everything that is running now has returned (on r).
-func (r *Reactor) Defer(m *Message) { panic("api") }
-
-// AtPassEnd runs m in the flush step of this pass (on r). Connections send from here, once per pass.
-func (r *Reactor) AtPassEnd(m *Message) { panic("api") }
-
-// Now is the monotonic time in nanoseconds, read at most once per pass (on r).
-func (r *Reactor) Now() int64 { panic("api") }
-
-// Call runs fn on r and returns when it has returned. Control plane only. It returns ErrStopped when r has ended.
-func (r *Reactor) Call(fn func()) error { panic("api") }
-
-// Do runs fn on r and returns when fn or anything it started has called done. Control plane only.
-func (r *Reactor) Do(fn func(done func())) error { panic("api") }
-
-// Poller is called once per pass. Poll does a bounded batch and says how much it did. Arm, if not nil, is asked before the
-// reactor sleeps: it arranges a wake-up through the ring (an eventfd, say) and returns false if there is work already.
-type Poller struct {
-	Name string
-	Poll func() int
-	Arm  func() bool
+// send is Send that reports whether m will run.
+func (r *Reactor) send(m *Message) bool {
+	m.enqueue()
+	if !r.box.push(m) {
+		m.queued = false
+		return false
+	}
+	r.wakeUp()
+	return true
 }
 
-// AddPoller and RemovePoller take effect in the next pass (on r).
-func (r *Reactor) AddPoller(p *Poller)    { panic("api") }
-func (r *Reactor) RemovePoller(p *Poller) { panic("api") }
+// Defer runs m later in this pass, after everything that is running now has returned (on r).
+func (r *Reactor) Defer(m *Message) {
+	m.enqueue()
+	r.deferred.push(m)
+}
 
-// Timer calls its function once, on its reactor, when its time has come. It is embedded in its owner and bound once.
-type Timer struct{ fn func() }
+// AtPassEnd runs m in the flush step of this pass (on r). Connections send from here, once per pass.
+func (r *Reactor) AtPassEnd(m *Message) {
+	m.enqueue()
+	r.flush.push(m)
+}
 
-// Bind gives the timer its reactor and function; Start arms it (again), Stop disarms it, Active tells (all on r).
-func (t *Timer) Bind(r *Reactor, fn func()) { panic("api") }
-func (t *Timer) Start(d time.Duration)      { panic("api") }
-func (t *Timer) Stop()                      { panic("api") }
-func (t *Timer) Active() bool               { panic("api") }
+// Now is the monotonic time in nanoseconds, read at most once per pass (on r).
+func (r *Reactor) Now() int64 {
+	if r.now == 0 {
+		r.now = r.clock.Nanos()
+	}
+	return r.now
+}
 
-// Op is a source of operations on r's ring: it owns a slot of the completion table. user_data is its slot and
-// generation, so that a late completion of an earlier owner is recognised and only gives back what it carries.
-type Op struct{ fn func(res int32, flags uint32) }
+// pass does everything that there is to do once, and reports how much that was.
+func (r *Reactor) pass() int {
+	r.inPass = true
+	r.now = 0
+	r.stats.Passes++
+	work := r.reap()
+	r.box.drainTo(&r.inbox)
+	work += r.inbox.runAtMost(MailboxBatch)
+	work += r.runTimers()
+	work += r.runPollers()
+	work += r.deferred.runAtMost(DeferredBatch)
+	work += r.flush.runAtMost(FlushBatch)
+	work += r.deferred.runAtMost(DeferredBatch) // What flushing has deferred.
+	work += r.enter()
+	r.inPass = false
+	return work
+}
 
-// OpenOp takes a slot for op; fn is called for each completion (on r).
-func (r *Reactor) OpenOp(op *Op, fn func(res int32, flags uint32)) { panic("api") }
+// pending reports whether a list was longer than its batch, so that the next pass has work already.
+func (r *Reactor) pending() bool {
+	return len(r.backlog) > 0 || !r.inbox.empty() || !r.deferred.empty() || !r.flush.empty() || !r.box.empty()
+}
 
-// SQE takes a submission entry that completes to op. It never fails: a full queue is submitted first (on r).
-func (op *Op) SQE() *uring.SQE { panic("api") }
-
-// InFlight is the number of submissions whose last completion has not come.
-func (op *Op) InFlight() int { panic("api") }
-
-// Cancel asks the kernel to cancel everything in flight of op; the completions still come.
-func (op *Op) Cancel() { panic("api") }
-
-// Close gives the slot back. Nothing may be in flight.
-func (op *Op) Close() { panic("api") }
-
-// Group is all reactors of one target.
-type Group struct{ reactors []*Reactor }
-
-// Start makes the group: each reactor pins its thread, makes its ring there, and runs.
-func Start(cfg Config) (*Group, error) { panic("api") }
-
-// Reactors is the list, by ID. It never changes.
-func (g *Group) Reactors() []*Reactor { return g.reactors }
-
-// Each runs fn on every reactor in turn and returns when all have returned. Control plane only.
-func (g *Group) Each(fn func(*Reactor)) error { panic("api") }
-
-// Place picks the reactor with the least load (connections placed there), in the order of IDs between equals.
-func (g *Group) Place() *Reactor { panic("api") }
-
-// Stop ends all reactors. Everything that uses them must have been closed.
-func (g *Group) Stop() { panic("api") }
+// timeToTimer is how long the reactor may sleep, and false if no timer is armed.
+func (r *Reactor) timeToTimer() (time.Duration, bool) {
+	if len(r.timers) == 0 {
+		return 0, false
+	}
+	return time.Duration(max(0, r.timers[0].at-r.clock.Nanos())), true
+}

@@ -40,7 +40,7 @@ func (m *Method) decode(raw json.RawMessage, p any) error {
 	v := value{kind: kindObject}
 	if len(raw) > 0 && string(raw) != "null" {
 		var err error
-		if v, err = parseValue(raw); err != nil {
+		if v, err = parseValue(raw, tokensMax); err != nil {
 			return Errorf(m.decodeCode, "%s: %v", m.decodeText, err)
 		}
 	}

@@ -13,7 +13,7 @@ type Limits struct {
 	// Connections is how many clients are served; more wait in the backlog.
 	Connections int
 	// Waiting is how many calls of methods marked with Waits a connection may
-	// have; at the bound the connection's next request is not read.
+	// have; one more is answered with -11.
 	Waiting int
 	// WriteTimeout is how long a client may leave a reply unread.
 	WriteTimeout time.Duration
@@ -23,9 +23,12 @@ type Limits struct {
 const (
 	requestSizeMax      = 16 << 20
 	connectionsMax      = 64
-	waitingMax          = 64
+	waitingMax          = 256
 	writeTimeoutDefault = 30 * time.Second
 )
+
+// closeTimeout is how long Close waits for clients to read their replies.
+const closeTimeout = 5 * time.Second
 
 // replySizeMax is SPDK's bound of the buffer for one reply.
 const replySizeMax = 32 << 20

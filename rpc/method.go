@@ -34,6 +34,7 @@ type Method struct {
 	waits   bool
 	help    string
 	params  *schema
+	check   func(params json.RawMessage) error // decodes, and does no more
 	call    func(ctx context.Context, params json.RawMessage) (any, error)
 
 	decodeCode int
@@ -64,6 +65,10 @@ func Handle[P, R any](s *Server, states State, name string, fn func(context.Cont
 		name: name, aliases: aliases, states: states,
 		params:     newSchema(name, reflect.TypeFor[P]()),
 		decodeCode: CodeInternal, decodeText: "spdk_json_decode_object failed",
+	}
+	m.check = func(raw json.RawMessage) error {
+		var p P
+		return m.decode(raw, &p)
 	}
 	m.call = func(ctx context.Context, raw json.RawMessage) (any, error) {
 		var p P

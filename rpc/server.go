@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"sync"
+	"time"
 )
 
 // Options are what a Server is made with; the zero value is usable.
@@ -41,8 +43,13 @@ type Server struct {
 	methods    map[string]*Method // by name and by alias
 	deprecated map[string]bool    // aliases that have been logged
 	subsystems []subsystem
+	listeners  []*listener
+	conns      map[*conn]bool
+	closed     bool
 
 	framework framework
+	slots     chan struct{} // one for each open connection
+	work      sync.WaitGroup
 }
 
 // New returns a server in the state Startup with the methods that every
@@ -55,9 +62,10 @@ func New(o Options) *Server {
 	s := &Server{
 		log: o.Log, options: o, limits: o.Limits.withDefaults(),
 		ctx: ctx, cancel: cancel,
-		methods: map[string]*Method{}, deprecated: map[string]bool{},
+		methods: map[string]*Method{}, deprecated: map[string]bool{}, conns: map[*conn]bool{},
 		framework: newFramework(),
 	}
+	s.slots = make(chan struct{}, s.limits.Connections)
 	s.registerBuiltin()
 	s.registerFramework()
 	s.registerConfig()
@@ -143,4 +151,56 @@ func (s *Server) run(ctx context.Context, m *Method, params json.RawMessage) (js
 		return nil, Errorf(CodeInternal, "%s: the result has %d bytes, more than %d", m.name, len(raw), replySizeMax)
 	}
 	return raw, nil
+}
+
+// Listen serves clients on a Unix socket at path, mode 0600. Beside it stands
+// PATH.lock, which is locked as long as the server lives, so that a socket
+// left behind is told from one in use. Listen returns when the socket is
+// ready; the clients are served until Close.
+func (s *Server) Listen(path string) error {
+	l, err := listen(path)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		l.close()
+		return net.ErrClosed
+	}
+	s.listeners = append(s.listeners, l)
+	s.work.Go(func() { s.accept(l) })
+	return nil
+}
+
+// Close stops listening, removes socket and lock file, ends the context of
+// waiting methods, and returns when all calls in progress have ended and
+// their replies are written or their clients have gone. A method must not
+// call it.
+func (s *Server) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	listeners := s.listeners
+	s.listeners = nil
+	conns := make([]*conn, 0, len(s.conns))
+	for c := range s.conns {
+		conns = append(conns, c)
+	}
+	s.mu.Unlock()
+
+	s.cancel()
+	for _, l := range listeners {
+		l.close()
+	}
+	for _, c := range conns {
+		c.stopReading()
+	}
+	late := time.AfterFunc(closeTimeout, func() {
+		for _, c := range conns {
+			c.stream.Close()
+		}
+	})
+	defer late.Stop()
+	s.work.Wait()
+	return nil
 }

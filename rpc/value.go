@@ -14,12 +14,12 @@ const (
 	nestingMax = 64
 	// tokensMax is how many names and values a request may hold. SPDK allows
 	// 8192, which a large saved configuration exceeds.
-	tokensMax = 1 << 20
+	tokensMax = 1 << 18
 )
 
 var (
 	errNesting = fmt.Errorf("nested deeper than %d", nestingMax)
-	errTokens  = fmt.Errorf("more than %d names and values", tokensMax)
+	errTokens  = errors.New("too many names and values")
 	errUTF8    = errors.New("not UTF-8")
 )
 
@@ -56,11 +56,12 @@ type parser struct {
 	data    []byte
 	decoder *json.Decoder
 	depth   int
-	tokens  int
+	tokens  int // that may still come
 }
 
-// parseValue parses data, which must be one JSON value.
-func parseValue(data []byte) (value, error) {
+// parseValue parses data, which must be one JSON value with at most the given
+// number of names and values.
+func parseValue(data []byte, tokens int) (value, error) {
 	if !utf8.Valid(data) {
 		return value{}, errUTF8
 	}
@@ -68,13 +69,13 @@ func parseValue(data []byte) (value, error) {
 		var ignored json.RawMessage
 		return value{}, json.Unmarshal(data, &ignored)
 	}
-	p := &parser{data: data, decoder: json.NewDecoder(bytes.NewReader(data))}
+	p := &parser{data: data, decoder: json.NewDecoder(bytes.NewReader(data)), tokens: tokens}
 	p.decoder.UseNumber()
 	return p.value()
 }
 
 func (p *parser) value() (value, error) {
-	if p.tokens++; p.tokens > tokensMax {
+	if p.tokens--; p.tokens < 0 {
 		return value{}, errTokens
 	}
 	start := p.decoder.InputOffset()
@@ -122,7 +123,7 @@ func (p *parser) children(v *value, open json.Delim) error {
 func (p *parser) child(v *value) error {
 	var name string
 	if v.kind == kindObject {
-		if p.tokens++; p.tokens > tokensMax {
+		if p.tokens--; p.tokens < 0 {
 			return errTokens
 		}
 		token, err := p.decoder.Token()

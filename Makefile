@@ -1,0 +1,72 @@
+# What a user and a developer can ask for. `make help` lists it.
+SHELL := /bin/bash
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := build
+
+# make run: a memory LUN of SIZE, or FILE served through aio (created with SIZE if absent).
+SIZE ?= 1G
+FILE ?=
+# The call that `make run` makes.
+SERVE_DEMO = bin/pollux serve --demo --demo-size $(SIZE) $(if $(FILE),--demo-file $(FILE))
+
+# make fuzz: how long each target runs, and which (a regular expression over PACKAGE.FuzzName).
+FUZZTIME ?= 10s
+FUZZ ?= .
+# make bench: flags of the program test/bench.
+BENCHFLAGS ?=
+# make sim: how many seeds the simulated cluster runs.
+SEEDS ?= 1000
+
+.PHONY: help build run check unit race test test-full fuzz bench sim deps clean FORCE
+
+help:
+	@sed -n 's/^## //p' $(MAKEFILE_LIST)
+
+## make build       bin/pollux, one static binary
+build: bin/pollux
+bin/pollux: FORCE
+	@CGO_ENABLED=0 go build -trimpath -o $@ .
+
+## make run         serves a 1 GiB LUN on 127.0.0.1:3260; FILE=disk.img SIZE=10G serves a file
+run: build
+	@exec $(SERVE_DEMO)
+
+## make unit        static checks and unit tests, the quick part (under 2 minutes)
+unit:
+	@scripts/test.sh check unit
+
+## make check       static checks alone
+check:
+	@scripts/check.sh
+
+## make race        unit tests with the race detector and the invariants
+race:
+	@scripts/test.sh race
+
+## make test        everything (under 20 minutes on 2 cores); as root it installs what the tests need
+test:
+	@scripts/test.sh deps check unit race benchonce fuzz live interop conformance vm
+
+## make test-full   the same with the long runs: more seeds, more cuts, longer fuzzing
+test-full:
+	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race benchonce fuzz live interop conformance vm
+
+## make fuzz        each fuzz target for FUZZTIME=10s; FUZZ=regexp chooses
+fuzz:
+	@FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' scripts/test.sh fuzz
+
+## make sim         the simulated cluster, SEEDS=1000
+sim:
+	@POLLUX_SIM_SEEDS=$(SEEDS) scripts/test.sh sim
+
+## make bench       Pollux, tgt and gotgt in turn: speed and server CPU per I/O
+bench: build
+	@go run ./test/bench $(BENCHFLAGS)
+
+## make deps        installs the Debian packages that tests need (root)
+deps:
+	@scripts/deps.sh
+
+## make clean       removes what was built here
+clean:
+	@rm -rf bin test/out

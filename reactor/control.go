@@ -1,0 +1,49 @@
+package reactor
+
+// A call is a message from a goroutine that waits for the answer. The control plane may allocate.
+type call struct {
+	Message
+	done chan struct{}
+	over bool // stepped reactors, where one goroutine does everything
+}
+
+// Call runs fn on r and returns when it has returned. Control plane only. It returns ErrStopped when r has ended.
+func (r *Reactor) Call(fn func()) error {
+	return r.Do(func(done func()) {
+		fn()
+		done()
+	})
+}
+
+// Do runs fn on r and returns when fn or anything it started has called done, on any reactor. Control plane only.
+func (r *Reactor) Do(fn func(done func())) error {
+	if r.drive != nil && r.inPass {
+		panic("reactor: Call or Do from a reactor")
+	}
+	c := &call{done: make(chan struct{})}
+	c.Bind(func() { fn(c.end) })
+	if !r.send(&c.Message) {
+		return ErrStopped
+	}
+	c.wait(r)
+	return nil
+}
+
+// end lets the caller go on; ending twice is a broken invariant, and panics.
+func (c *call) end() {
+	c.over = true
+	close(c.done)
+}
+
+// wait returns when the call has ended. A stepped reactor has nobody else to run it, so the waiting goroutine does.
+func (c *call) wait(r *Reactor) {
+	if r.drive == nil {
+		<-c.done
+		return
+	}
+	for !c.over {
+		if !r.drive() && !c.over {
+			panic("reactor: nothing is left to do, and a Call or Do has not ended")
+		}
+	}
+}

@@ -1,0 +1,222 @@
+package sock
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"pollux/reactor"
+	"pollux/reactor/uring"
+)
+
+// SendTimeout is how long a send may make no end before the connection is given up, unless SetSendTimeout says otherwise.
+const SendTimeout = 30 * time.Second
+
+// The bounds of one sendmsg. Its memory is one block: msghdr, iovecs, headers.
+const (
+	setSize   = 32 << 10
+	IovecsMax = 500
+	HeaderMax = setSize - setHeaders // bytes of headers in one send; also the longest header
+
+	setIovecs  = 64 // the msghdr, 56 bytes, comes before
+	setHeaders = setIovecs + IovecsMax*16
+)
+
+// sendSet is the memory of one send, lent to a connection until the send has ended.
+type sendSet struct {
+	msg   *uring.Msghdr
+	iov   []uring.Iovec
+	head  []byte
+	first int // iovecs already sent
+	n     int // iovecs queued
+	heads int // bytes of headers queued
+	open  bool
+	sent  []*reactor.Message
+}
+
+func newSendSet(mem []byte) *sendSet {
+	return &sendSet{
+		msg:  uring.MsghdrAt(mem),
+		iov:  uring.IovecsAt(mem[setIovecs:setHeaders]),
+		head: mem[setHeaders:],
+	}
+}
+
+func (s *sendSet) reset() {
+	s.first, s.n, s.heads, s.open = 0, 0, 0, false
+	clear(s.sent)
+	s.sent = s.sent[:0]
+}
+
+// advance notes that n bytes have left, and reports whether all have.
+func (s *sendSet) advance(n uint64) bool {
+	for s.first < s.n && s.iov[s.first].Len <= n {
+		n -= s.iov[s.first].Len
+		s.first++
+	}
+	if s.first == s.n {
+		return true
+	}
+	s.iov[s.first].Base += n
+	s.iov[s.first].Len -= n
+	return false
+}
+
+// Dirty asks for Fill at the end of this pass, or when the send in flight has ended.
+func (c *Conn) Dirty() {
+	if c.state != stateOpen {
+		return
+	}
+	c.wantFill = true
+	if c.set == nil && !c.flushMsg.Queued() {
+		c.r.AtPassEnd(&c.flushMsg)
+	}
+}
+
+// flush fills a send set and sends it (at the end of a pass).
+func (c *Conn) flush() {
+	if c.state != stateOpen || c.set != nil || !c.wantFill {
+		return
+	}
+	c.wantFill = false
+	c.set = c.host.takeSet()
+	c.filling = true
+	c.h.Fill()
+	c.filling = false
+	if c.state != stateOpen || c.set.n == 0 {
+		c.sendEnded()
+		return
+	}
+	c.startSend()
+}
+
+// startSend submits what is left of the set, and watches over it.
+func (c *Conn) startSend() {
+	s := c.set
+	s.msg.SetIov(s.iov[s.first:s.n])
+	c.send.SQE().Sendmsg(c.fd, s.msg, unix.MSG_NOSIGNAL|unix.MSG_WAITALL)
+	c.host.stats.Sends++
+	c.sendSince = c.r.Now()
+	if !c.sendTimer.Active() {
+		c.sendTimer.Start(c.sendTimeout)
+	}
+}
+
+// onSend is the completion of a send.
+func (c *Conn) onSend(res int32, _ uint32) {
+	if res > 0 {
+		c.host.stats.BytesSent += uint64(res)
+	}
+	if c.state != stateOpen && c.state != stateDetaching {
+		c.sendEnded()
+		c.settle()
+		return
+	}
+	switch {
+	case res > 0 && c.set.advance(uint64(res)):
+		c.sendEnded()
+	case res > 0 || isTransient(res):
+		c.host.stats.ShortSends++
+		c.startSend()
+	default:
+		c.sendEnded()
+		c.finish(ReasonReset)
+	}
+}
+
+// sendEnded gives the set back, runs who waited for it, and looks what comes next.
+func (c *Conn) sendEnded() {
+	s := c.set
+	if s == nil {
+		return
+	}
+	c.set = nil
+	for _, m := range s.sent {
+		c.r.Defer(m)
+	}
+	c.host.putSet(s)
+	switch {
+	case c.state == stateDetaching:
+		c.settle()
+	case c.state != stateOpen:
+	case c.wantFill:
+		c.Dirty()
+	case c.lastFill:
+		c.drain()
+	}
+}
+
+// SetSendTimeout changes how long a send may stay blocked, from the next send on.
+func (c *Conn) SetSendTimeout(d time.Duration) { c.sendTimeout = d }
+
+// onSendTimer looks whether the send in flight is too old. The timer is not touched per send: it runs out now and then, and
+// is started again for what is left.
+func (c *Conn) onSendTimer() {
+	if c.set == nil || c.state != stateOpen && c.state != stateDetaching {
+		return
+	}
+	left := c.sendSince + int64(c.sendTimeout) - c.r.Now()
+	if left > 0 {
+		c.sendTimer.Start(time.Duration(left))
+		return
+	}
+	c.host.stats.SendTimeouts++
+	c.finish(ReasonTimeout)
+}
+
+// Room reports whether a header of n bytes and iovecs more payload pieces fit into the send being filled (in Fill only).
+// If they do not, Fill is called again when this send has ended.
+func (c *Conn) Room(n, iovecs int) bool {
+	c.mustFill()
+	if c.set.heads+n <= HeaderMax && c.set.n+1+iovecs <= IovecsMax {
+		return true
+	}
+	if n > HeaderMax || iovecs >= IovecsMax {
+		panic("sock: Room for more than a send can ever hold")
+	}
+	c.wantFill = true
+	return false
+}
+
+func (c *Conn) mustFill() {
+	if !c.filling {
+		panic("sock: output queued outside of Fill")
+	}
+}
+
+// Header returns n bytes of the send set to be written now; neighbouring headers leave as one iovec.
+func (c *Conn) Header(n int) []byte {
+	c.mustFill()
+	s := c.set
+	b := s.head[s.heads : s.heads+n : s.heads+n]
+	s.heads += n
+	if s.open {
+		s.iov[s.n-1].Len += uint64(n)
+		return b
+	}
+	s.iov[s.n].Set(b)
+	s.n++
+	s.open = true
+	return b
+}
+
+// Attach queues p, which must be off-heap memory (package iobuf) and stay unchanged until the next OnSent message has run.
+func (c *Conn) Attach(p []byte) {
+	c.mustFill()
+	if len(p) == 0 {
+		return
+	}
+	s := c.set
+	s.iov[s.n].Set(p)
+	s.n++
+	s.open = false
+}
+
+// OnSent has m run when everything queued so far has left, or when the connection has ended (before Closed).
+func (c *Conn) OnSent(m *reactor.Message) {
+	if c.set == nil {
+		c.r.Defer(m)
+		return
+	}
+	c.set.sent = append(c.set.sent, m)
+}

@@ -1,0 +1,81 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that the tests need and says what for. Without root it installs nothing and says which tests
+# will skip. A package that would start a service is unpacked into the cache instead of installed.
+#   POLLUX_TEST_CACHE   the cache (default ~/.cache/pollux-test), also for the guest image
+set -euo pipefail
+cd "$(dirname "$0")/.."
+cache=${POLLUX_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pollux-test}
+
+# package | file or program that shows it is there | what for
+packages='
+gcc              | gcc                   | the race detector
+libc6-dev        | /usr/include/stdlib.h | the race detector
+git              | git                   | static checks (list of sources)
+libiscsi-bin     | iscsi-test-cu         | conformance and interop: libiscsi, an initiator in user space
+qemu-utils       | qemu-img              | interop: an image to a LUN and back
+qemu-block-extra | /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so | interop: the iSCSI driver of qemu-img
+e2fsprogs        | mke2fs                | interop and guest: ext4 images
+qemu-system-x86  | qemu-system-x86_64    | guest: the kernel initiator runs in an emulated machine
+cpio             | cpio                  | guest: its initramfs
+xz-utils         | xz                    | guest: unpacks its kernel
+lz4              | lz4                   | guest: unpacks its kernel
+zstd             | zstd                  | guest: unpacks its kernel
+kmod             | depmod                | guest: its modules
+'
+# package | program that shows it is there (relative to its folder in the cache) | what for
+unpacked='
+tgt              | usr/sbin/tgtd         | benchmarks and the test kit itself: the peer to compare with
+'
+# Shared libraries of the unpacked ones.
+packages+='
+libaio1          | /usr/lib/x86_64-linux-gnu/libaio.so.1     | tgt
+libibverbs1      | /usr/lib/x86_64-linux-gnu/libibverbs.so.1 | tgt
+librdmacm1       | /usr/lib/x86_64-linux-gnu/librdmacm.so.1  | tgt
+'
+
+apt() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"; }
+there() { # PROGRAM-OR-FILE
+	case $1 in
+	/*) [ -e "$1" ] ;;
+	*) PATH=$PATH:/usr/sbin:/sbin command -v "$1" >/dev/null ;;
+	esac
+}
+rows() { awk -F'|' 'NF == 3 {gsub(/^ +| +$/, "", $1); gsub(/^ +| +$/, "", $2); sub(/^ +/, "", $3); print $1 "|" $2 "|" $3}'; }
+
+# apt's lists may be missing (a fresh container) or stale (a 404): fetch them once, when first needed.
+install_all() {
+	apt install -y --no-install-recommends "$@" >/dev/null 2>&1 || { apt update >/dev/null && apt install -y --no-install-recommends "$@" >/dev/null; }
+}
+unpack() { # PACKAGE
+	local tmp=$cache/$1.new
+	rm -rf "$tmp"
+	mkdir -p "$tmp/deb"
+	(cd "$tmp/deb" && { apt download "$1" >/dev/null 2>&1 || { [ "$(id -u)" = 0 ] && apt update >/dev/null && apt download "$1" >/dev/null; }; })
+	dpkg-deb -x "$tmp"/deb/*.deb "$tmp"
+	rm -rf "$tmp/deb" "${cache:?}/$1"
+	mv "$tmp" "$cache/$1"
+}
+
+if ! command -v apt-get >/dev/null; then
+	echo "note: no apt-get here: tests skip what is not installed"
+	exit 0
+fi
+mkdir -p "$cache"
+exec 9>"$cache/deps.lock"
+flock 9
+
+missing=()
+while IFS='|' read -r pkg shows why; do
+	there "$shows" && continue
+	missing+=("$pkg")
+	if [ "$(id -u)" = 0 ]; then echo "note: installing $pkg ($why)"; else echo "note: $pkg is missing, its tests skip ($why)"; fi
+done < <(rows <<<"$packages")
+[ ${#missing[@]} = 0 ] || [ "$(id -u)" != 0 ] || install_all "${missing[@]}"
+
+while IFS='|' read -r pkg shows why; do
+	[ ! -e "$cache/$pkg/$shows" ] || continue
+	echo "note: unpacking $pkg into $cache, not installed since it would start a service ($why)"
+	unpack "$pkg" || echo "note: $pkg could not be fetched, its tests skip"
+done < <(rows <<<"$unpacked")
+
+[ "$(id -u)" = 0 ] || [ ${#missing[@]} = 0 ] || echo "note: as root once: apt-get install ${missing[*]}"

@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"pollux/reactor"
+)
+
+// serveFlags are what `pollux serve` was told.
+type serveFlags struct {
+	mask           string
+	socket         string
+	config         string
+	ignoreInitErrs bool
+	mode           reactor.Mode
+	spin           time.Duration
+	waitForRPC     bool
+	rpcsAllowed    []string
+	logFlags       []string
+	without        []string
+	maxDataMemory  uint64
+
+	quick quickLUN
+}
+
+// quickLUN is a LUN asked for on the command line instead of by RPC.
+type quickLUN struct {
+	malloc bool
+	file   string
+	size   uint64 // bytes; 0: the file's own
+	listen string // address:port
+}
+
+func (q quickLUN) wanted() bool { return q.malloc || q.file != "" }
+
+// Defaults of the flags.
+const (
+	defaultSocket        = "/var/tmp/spdk.sock"
+	defaultListen        = "127.0.0.1:3260"
+	defaultMaxDataMemory = 1 << 30
+)
+
+const serveUsage = `usage: pollux serve [OPTION...]
+
+Runs the target until SIGINT or SIGTERM; then sessions are asked to log out, I/O is drained and flushed.
+
+A LUN at once:
+      --malloc SIZE           serve SIZE bytes of memory (64M, 1G, ...) on --listen
+      --file PATH             serve a file or block device; created with --size if absent
+      --size SIZE             size of a file to create
+      --listen ADDRESS:PORT   where (default 127.0.0.1:3260)
+
+Configured by JSON-RPC:
+  -r, --rpc-socket PATH       JSON-RPC socket (default /var/tmp/spdk.sock)
+  -c, --config FILE           SPDK JSON configuration to load at start (also --json)
+      --json-ignore-init-errors   go on when a call of the configuration fails
+      --wait-for-rpc          wait for framework_start_init before starting
+      --rpcs-allowed A,B      the only methods that clients may call
+
+Reactors:
+  -m, --cpumask MASK          cores: 0x3, [0,1], [0-3] (default: one reactor up to 3 cores, else all but one)
+      --mode MODE             adaptive (spin, then sleep), poll (never sleep), interrupt (sleep at once)
+      --spin DURATION         adaptive: how long to spin (default 100us)
+      --without A,B           kernel features to leave unused: ` + "%s" + `
+      --max-data-memory SIZE  bound of all I/O buffers (default 1G)
+
+  -L, --logflag NAME          debug lines of one part (all: every part)
+
+Flags of spdk_tgt that mean nothing here (-s, -i, -p, -u, --no-huge, ...) are accepted and ignored.
+`
+
+// parseServeFlags reads the command line. done is true when --help was answered.
+func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, err error) {
+	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
+	fs.Usage = func() {}
+	fs.SetOutput(io.Discard)
+	var mode, malloc, size, memory, json string
+	fs.StringVarP(&f.mask, "cpumask", "m", "", "")
+	fs.StringVarP(&f.socket, "rpc-socket", "r", defaultSocket, "")
+	fs.StringVarP(&f.config, "config", "c", "", "")
+	fs.StringVar(&json, "json", "", "")
+	fs.BoolVar(&f.ignoreInitErrs, "json-ignore-init-errors", false, "")
+	fs.StringVar(&mode, "mode", "adaptive", "")
+	fs.DurationVar(&f.spin, "spin", reactor.DefaultSpin, "")
+	fs.BoolVar(&f.waitForRPC, "wait-for-rpc", false, "")
+	fs.StringSliceVar(&f.rpcsAllowed, "rpcs-allowed", nil, "")
+	fs.StringArrayVarP(&f.logFlags, "logflag", "L", nil, "")
+	fs.StringSliceVar(&f.without, "without", nil, "")
+	fs.StringVar(&memory, "max-data-memory", "", "")
+	fs.StringVar(&malloc, "malloc", "", "")
+	fs.StringVar(&f.quick.file, "file", "", "")
+	fs.StringVar(&size, "size", "", "")
+	fs.StringVar(&f.quick.listen, "listen", defaultListen, "")
+	ignoreForeignFlags(fs)
+
+	switch err := fs.Parse(args); {
+	case errors.Is(err, pflag.ErrHelp):
+		fmt.Fprintf(stdout, serveUsage, strings.Join(reactor.FeatureNames(), ", "))
+		return f, true, nil
+	case err != nil:
+		return f, false, err
+	case fs.NArg() > 0:
+		return f, false, fmt.Errorf("unexpected argument %q", fs.Arg(0))
+	}
+	if json != "" {
+		f.config = json
+	}
+	return f, false, f.convert(mode, malloc, size, memory)
+}
+
+// convert turns texts into values, and refuses combinations that make no sense.
+func (f *serveFlags) convert(mode, malloc, size, memory string) (err error) {
+	if f.mode, err = parseMode(mode); err != nil {
+		return err
+	}
+	f.maxDataMemory = defaultMaxDataMemory
+	if memory != "" {
+		if f.maxDataMemory, err = parseSize(memory); err != nil {
+			return fmt.Errorf("--max-data-memory: %w", err)
+		}
+	}
+	if size != "" {
+		if f.quick.size, err = parseSize(size); err != nil {
+			return fmt.Errorf("--size: %w", err)
+		}
+	}
+	if malloc == "" {
+		return nil
+	}
+	if f.quick.file != "" {
+		return errors.New("--malloc and --file exclude one another")
+	}
+	f.quick.malloc = true
+	if f.quick.size, err = parseSize(malloc); err != nil {
+		return fmt.Errorf("--malloc: %w", err)
+	}
+	return nil
+}
+
+// ignoreForeignFlags accepts what spdk_tgt takes and this program has no use for: no hugepages, no PCI, no shared memory.
+func ignoreForeignFlags(fs *pflag.FlagSet) {
+	for _, s := range []struct{ name, short string }{
+		{"mem-size", "s"}, {"shm-id", "i"}, {"main-core", "p"}, {"tpoint-group", "e"}, {"huge-dir", ""},
+		{"mem-channels", "n"}, {"pci-allowed", "A"}, {"pci-blocked", "B"}, {"iova-mode", ""}, {"base-virtaddr", ""},
+		{"num-trace-entries", ""}, {"env-context", ""}, {"msg-mempool-size", ""}, {"lcores", ""}, {"vfio-vf-token", ""},
+	} {
+		fs.StringP(s.name, s.short, "", "")
+	}
+	for _, b := range []struct{ name, short string }{
+		{"no-pci", "u"}, {"no-huge", ""}, {"single-file-segments", "g"}, {"huge-unlink", "R"}, {"limit-coredump", ""},
+		{"interrupt-mode", ""}, {"silence-noticelog", "q"}, {"disable-cpumask-locks", ""}, {"no-rpc-server", ""},
+	} {
+		fs.BoolP(b.name, b.short, false, "")
+	}
+}
+
+func parseMode(s string) (reactor.Mode, error) {
+	modes := map[string]reactor.Mode{
+		"adaptive": reactor.ModeAdaptive, "poll": reactor.ModePoll, "interrupt": reactor.ModeInterrupt,
+	}
+	m, ok := modes[s]
+	if !ok {
+		return 0, fmt.Errorf("--mode %q: must be poll, adaptive or interrupt", s)
+	}
+	return m, nil
+}
+
+// parseSize reads a number of bytes with an optional binary unit: 4096, 64K, 128M, 1G, 2T.
+func parseSize(s string) (uint64, error) {
+	digits, shift := s, 0
+	upper := strings.ToUpper(strings.TrimSuffix(strings.TrimSuffix(strings.ToUpper(s), "IB"), "B"))
+	if upper != "" {
+		if i := strings.IndexByte("KMGTP", upper[len(upper)-1]); i >= 0 {
+			digits, shift = upper[:len(upper)-1], 10*(i+1)
+		} else {
+			digits = upper
+		}
+	}
+	n, err := strconv.ParseUint(digits, 10, 64)
+	if err != nil || n == 0 || n > 1<<63>>shift {
+		return 0, fmt.Errorf("%q is not a size: write bytes or 64K, 128M, 1G, 2T", s)
+	}
+	return n << shift, nil
+}

@@ -1,0 +1,129 @@
+package target
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// Environment variables that tests heed.
+const (
+	// EnvBinary names a Pollux program to test instead of building one.
+	EnvBinary = "POLLUX_BINARY"
+	// EnvCache is the folder of unpacked peers and guest images; default pollux-test in the user's cache.
+	EnvCache = "POLLUX_TEST_CACHE"
+	// EnvPorts is a range such as 21000-31999 to take TCP ports from.
+	EnvPorts = "POLLUX_TEST_PORTS"
+	// EnvTargets lists the kinds of target that tests run against, such as "pollux,tgt".
+	EnvTargets = "POLLUX_TEST_TARGETS"
+	// EnvFull asks for the long runs.
+	EnvFull = "POLLUX_TEST_FULL"
+)
+
+// Root is the folder of the module.
+var Root = sync.OnceValue(func() string {
+	dir, err := os.Getwd()
+	for ; err == nil; dir = filepath.Dir(dir) {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir
+		}
+		if dir == filepath.Dir(dir) {
+			break
+		}
+	}
+	panic("no go.mod above the working directory: tests run inside the repository")
+})
+
+// Cache is the folder for what tests fetch or build once.
+func Cache() string {
+	if dir := os.Getenv(EnvCache); dir != "" {
+		return dir
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		dir = os.TempDir()
+	}
+	return filepath.Join(dir, "pollux-test")
+}
+
+// ErrMissing is what an absent program, peer or right is; tests skip by it.
+var ErrMissing = errors.New("not there")
+
+// Program finds a program: in PATH, in the folders of administrators, or in a package unpacked into the cache.
+func Program(name string) (string, error) {
+	if path, err := exec.LookPath(name); err == nil {
+		return path, nil
+	}
+	dirs := []string{"/usr/sbin", "/sbin", filepath.Join(Cache(), "tgt/usr/sbin")}
+	for _, dir := range dirs {
+		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("program %s: %w (make deps installs it)", name, ErrMissing)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, fs.ErrNotExist)
+}
+
+// PolluxBinary is the program under test, built when EnvBinary does not name one. Processes that build at the same time
+// wait for one another; the go command leaves an up-to-date program alone.
+var PolluxBinary = sync.OnceValues(func() (string, error) {
+	if path := os.Getenv(EnvBinary); path != "" {
+		return filepath.Abs(path)
+	}
+	if !exists(filepath.Join(Root(), "main.go")) {
+		return "", fmt.Errorf("main.go: %w", ErrMissing)
+	}
+	out := filepath.Join(Root(), "test", "out")
+	if err := os.MkdirAll(out, 0o755); err != nil {
+		return "", err
+	}
+	lock, err := os.Create(filepath.Join(out, "lock"))
+	if err != nil {
+		return "", err
+	}
+	defer lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return "", err
+	}
+	path := filepath.Join(out, "pollux")
+	cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	cmd.Dir = Root()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, text)
+	}
+	return path, nil
+})
+
+// freePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
+// ports for outgoing connections, so that a restarted server finds its port free.
+func freePort() (int, error) {
+	low, high := 21000, 31999
+	if text := os.Getenv(EnvPorts); text != "" {
+		if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d-%d", &low, &high); err != nil || low > high {
+			return 0, fmt.Errorf("%s=%q is not LOW-HIGH", EnvPorts, text)
+		}
+	}
+	const attempts = 200
+	for range attempts {
+		port := low + rand.IntN(high-low+1)
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			return port, l.Close()
+		}
+	}
+	return 0, fmt.Errorf("no free port in %d-%d", low, high)
+}

@@ -1,0 +1,109 @@
+package target
+
+import (
+	"fmt"
+	"os/exec"
+	"strconv"
+	"syscall"
+)
+
+// polluxDriver serves by the program under test, set up over its RPC socket under SPDK's names.
+type polluxDriver struct{}
+
+// object is a JSON object of parameters.
+type object = map[string]any
+
+const (
+	portalTag    = 1
+	initiatorTag = 1
+	queueDepth   = 64
+)
+
+func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
+	binary := s.cfg.Binary
+	if binary == "" {
+		var err error
+		if binary, err = PolluxBinary(); err != nil {
+			return nil, err
+		}
+	}
+	mask := fmt.Sprintf("0x%x", uint64(1)<<max(s.cfg.Reactors, 1)-1)
+	args := []string{"serve", "-m", mask, "-r", s.rpcSocket()}
+	if s.cfg.Mode != "" {
+		args = append(args, "--mode", s.cfg.Mode)
+	}
+	return exec.Command(binary, append(args, s.cfg.Args...)...), nil
+}
+
+func (polluxDriver) ready(s *Server) error { return s.RPC("framework_wait_init", nil, nil) }
+
+func (polluxDriver) configure(s *Server) error {
+	calls := []struct {
+		method string
+		params object
+	}{
+		{"iscsi_create_portal_group", object{
+			"tag":     portalTag,
+			"portals": []object{{"host": "127.0.0.1", "port": strconv.Itoa(s.port)}},
+		}},
+		{"iscsi_create_initiator_group", object{"tag": initiatorTag, "initiators": []string{"ANY"}, "netmasks": []string{"ANY"}}},
+	}
+	for _, c := range calls {
+		if err := s.RPC(c.method, c.params, nil); err != nil {
+			return err
+		}
+	}
+	for i, n := range s.cfg.Nodes {
+		if err := createNode(s, n, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func createNode(s *Server, n Node, authTag int) error {
+	luns := []object{}
+	for i, l := range n.LUNs {
+		name := lunName(n.Name, i)
+		if err := createBdev(s, l, name); err != nil {
+			return err
+		}
+		luns = append(luns, object{"bdev_name": name, "lun_id": i})
+	}
+	node := object{
+		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": queueDepth,
+		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": initiatorTag}},
+		"disable_chap": n.CHAP == nil, "header_digest": n.HeaderDigest, "data_digest": n.DataDigest,
+	}
+	if n.CHAP != nil {
+		secret := object{"user": n.CHAP.User, "secret": n.CHAP.Secret}
+		if n.CHAP.MutualUser != "" {
+			secret["muser"], secret["msecret"] = n.CHAP.MutualUser, n.CHAP.MutualSecret
+			node["mutual_chap"] = true
+		}
+		if err := s.RPC("iscsi_create_auth_group", object{"tag": authTag, "secrets": []object{secret}}, nil); err != nil {
+			return err
+		}
+		node["require_chap"], node["chap_group"] = true, authTag
+	}
+	return s.RPC("iscsi_create_target_node", node, nil)
+}
+
+func createBdev(s *Server, l LUN, name string) error {
+	if l.Backing == Malloc {
+		return s.RPC("bdev_malloc_create", object{
+			"name": name, "block_size": l.blockSize(), "num_blocks": l.Size / l.blockSize(),
+		}, nil)
+	}
+	path, err := s.backingFile(l, name)
+	if err != nil {
+		return err
+	}
+	return s.RPC("bdev_aio_create", object{"name": name, "filename": path, "block_size": l.blockSize()}, nil)
+}
+
+func (polluxDriver) clean(*Server) {}
+
+func (polluxDriver) firstLUN() int { return 0 }
+
+func (polluxDriver) stopSignal() (syscall.Signal, bool) { return syscall.SIGTERM, true }
