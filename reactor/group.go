@@ -21,11 +21,11 @@ const (
 	sqEntries = 1024
 	cqEntries = 8192
 
-	recvGroup     = 1
-	recvIncSize   = 256 << 10
-	recvIncCount  = 16
-	recvPlainSize = 64 << 10
-	recvPlainMax  = 64
+	recvGroup      = 1
+	recvIncSize    = 256 << 10
+	recvIncCount   = 16
+	recvPlainSize  = 64 << 10
+	recvPlainCount = 64
 )
 
 // Group is all reactors of one target.
@@ -130,7 +130,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	}); ok && where.pinned {
 		_ = k.WorkersOn(&where.house) // Since 5.14; without it punted work shares the reactor's core.
 	}
-	if err := r.openRecv(); err != nil {
+	if err := r.openRecv(r.recvSizes()); err != nil {
 		return err
 	}
 	return r.wake.open(r)
@@ -151,23 +151,25 @@ func (r *Reactor) openRing(cfg Config) error {
 	return nil
 }
 
-// openRecv makes the ring of receive buffers, of the better kind that the kernel has.
-func (r *Reactor) openRecv() error {
-	f := r.Features()
-	if !f.Has(uring.FeatureBufferRing) {
-		return nil
+// recvSizes are the receive buffers that the kernel's features ask for.
+func (r *Reactor) recvSizes() (size, count int) {
+	if r.Features().Has(uring.FeatureBufferRingInc) {
+		return recvIncSize, recvIncCount
 	}
-	size, count := recvPlainSize, recvPlainMax
-	inc := f.Has(uring.FeatureBufferRingInc)
-	if inc {
-		size, count = recvIncSize, recvIncCount
+	return recvPlainSize, recvPlainCount
+}
+
+// openRecv makes the ring of receive buffers, if the kernel has such a thing.
+func (r *Reactor) openRecv(size, count int) error {
+	if !r.Features().Has(uring.FeatureBufferRing) {
+		return nil
 	}
 	mem, err := iobuf.Map(size * count)
 	if err != nil {
 		return err
 	}
-	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, inc)
 	r.recvMem = mem
+	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, r.Features().Has(uring.FeatureBufferRingInc))
 	return err
 }
 
@@ -177,12 +179,18 @@ func (r *Reactor) tearDown() {
 	for !r.inbox.empty() {
 		r.inbox.pop().run()
 	}
+	r.wake.event.Close()
+	r.free()
+}
+
+// free gives the memory of the ring back.
+func (r *Reactor) free() {
 	r.ring.Close()
 	if r.recv != nil {
 		r.recv.Free()
 		iobuf.Unmap(r.recvMem)
+		r.recv = nil
 	}
-	r.wake.event.Close()
 }
 
 // Reactors is the list, by ID. It never changes.
@@ -216,6 +224,7 @@ func (r *Reactor) Placed(n int) { r.placed.Add(int64(n)) }
 func (g *Group) Stop() {
 	for i, r := range g.reactors {
 		if r.drive != nil {
+			r.free()
 			continue
 		}
 		if r.Call(func() { r.stopping = true }) == nil {

@@ -15,15 +15,24 @@ type Stepped struct {
 	Drive func() bool // makes the world go on while Call or Do waits; reports whether anything happened
 }
 
+// A stepped reactor's receive buffers are few and small, so that tests run out of them.
+const (
+	steppedRecvSize  = 4 << 10
+	steppedRecvCount = 4
+)
+
 // NewSteppedGroup makes a group of reactors that run only when stepped, all on the caller's goroutine.
-func NewSteppedGroup(log *slog.Logger, each []Stepped) *Group {
+func NewSteppedGroup(log *slog.Logger, each []Stepped) (*Group, error) {
 	g := &Group{}
 	for i, s := range each {
 		r := newReactor(g, i, -1, Config{Log: log}, s.Clock)
 		r.ring, r.bufs, r.drive = s.Ring, s.Bufs, s.Drive
+		if err := r.openRecv(steppedRecvSize, steppedRecvCount); err != nil {
+			return nil, err
+		}
 		g.reactors = append(g.reactors, r)
 	}
-	return g
+	return g, nil
 }
 
 // Step runs one pass and reports how much work it did (stepped reactors only).

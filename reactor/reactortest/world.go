@@ -3,6 +3,7 @@ package reactortest
 import (
 	"log/slog"
 	"math/rand/v2"
+	"syscall"
 	"testing"
 	"time"
 
@@ -24,29 +25,56 @@ type World struct {
 	nanos int64
 	seed  uint64
 	rng   *rand.Rand // nil: round robin
-	turn  int
 	order []int
+
+	kernels []*kernel
+	sockets map[int32]*socket
+	files   map[int32]*File
+	fds     int32
+	ports   int
+	fail    func(op uint8, fd int) syscall.Errno
 }
+
+// firstFd is larger than any real descriptor, so that a real system call on a simulated one fails.
+const firstFd = 1 << 30
 
 // memory bounds the I/O buffers of a world.
 const memory = 64 << 20
 
 // New makes n reactors. They take turns until Seed is called.
-func New(t testing.TB, n int) *World {
-	w := &World{t: t, nanos: int64(time.Hour), Budget: iobuf.NewBudget(memory)}
+func New(t testing.TB, n int) *World { return NewWithout(t, n, 0) }
+
+// NewWithout is New with some kernel features masked off.
+func NewWithout(t testing.TB, n int, without uring.Features) *World {
+	w := &World{
+		t: t, nanos: int64(time.Hour), Budget: iobuf.NewBudget(memory),
+		sockets: map[int32]*socket{}, files: map[int32]*File{}, fds: firstFd,
+	}
 	each := make([]reactor.Stepped, n)
 	for i := range each {
-		k := &kernel{}
-		each[i] = reactor.Stepped{
-			Clock: w, Ring: uring.NewRing(k, 64, 256), Bufs: iobuf.NewPool(w.Budget), Drive: w.drive,
-		}
+		k := &kernel{w: w, features: uring.FeaturesAll &^ without, bufs: map[uint16]*uring.BufRing{}}
+		k.q = uring.NewRing(k, sqEntries, cqEntries)
+		w.kernels = append(w.kernels, k)
+		each[i] = reactor.Stepped{Clock: w, Ring: k.q, Bufs: iobuf.NewPool(w.Budget), Drive: w.drive}
 		w.order = append(w.order, i)
 	}
-	w.Group = reactor.NewSteppedGroup(slog.New(slog.DiscardHandler), each)
-	w.Reactors = w.Group.Reactors()
+	group, err := reactor.NewSteppedGroup(slog.New(slog.DiscardHandler), each)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Group, w.Reactors = group, group.Reactors()
 	t.Cleanup(w.report)
 	return w
 }
+
+// The rings are small, so that full ones are met.
+const (
+	sqEntries = 16
+	cqEntries = 32
+)
+
+// Close gives the reactors' memory back; what runs in them must have ended. A test that makes few worlds need not.
+func (w *World) Close() { w.Group.Stop() }
 
 // Seed makes the order of steps (and whatever else is left to chance) follow from seed.
 func (w *World) Seed(seed uint64) {
@@ -64,7 +92,10 @@ func (w *World) report() {
 func (w *World) Nanos() int64 { return w.nanos }
 
 // Step runs one pass of reactor i and reports how much work it did.
-func (w *World) Step(i int) int { return w.Reactors[i].Step() }
+func (w *World) Step(i int) int {
+	w.kernels[i].poke()
+	return w.Reactors[i].Step()
+}
 
 // round steps every reactor once, in turn or in an order by chance, and reports how much work that was.
 func (w *World) round() int {
@@ -74,9 +105,6 @@ func (w *World) round() int {
 	work := 0
 	for _, i := range w.order {
 		work += w.Step(i)
-		if w.Reactors[i].Pending() {
-			work++
-		}
 	}
 	return work
 }
@@ -93,8 +121,8 @@ func (w *World) Run() {
 }
 
 func (w *World) anyPending() bool {
-	for _, r := range w.Reactors {
-		if r.Pending() {
+	for i, r := range w.Reactors {
+		if r.Pending() || w.kernels[i].poke() {
 			return true
 		}
 	}
