@@ -111,6 +111,9 @@ func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended c
 	err := r.setUp(cfg, where)
 	ready <- err
 	if err != nil {
+		if r.ring != nil {
+			r.free()
+		}
 		return
 	}
 	r.loop()
@@ -140,15 +143,31 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 // what is missing.
 func (r *Reactor) openRing(cfg Config) error {
 	want := uring.Config{SQEntries: sqEntries, CQEntries: cqEntries, Without: cfg.Without}
-	ring, err := uring.Open(want)
-	if err != nil {
-		return err
+	ring, cause := uring.Open(want)
+	if cause != nil {
+		var err error
+		if ring, err = uring.OpenSoft(want); err != nil {
+			return errors.Join(cause, err)
+		}
 	}
 	r.ring = ring
-	if missing := uring.FeaturesAll &^ (r.Features() | cfg.Without); missing != 0 && r.id == 0 {
-		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
+	if r.id == 0 {
+		r.tellMissing(cfg.Without, cause)
 	}
 	return nil
+}
+
+// tellMissing says once, in one line, what the kernel lacks and why that may be.
+func (r *Reactor) tellMissing(without uring.Features, cause error) {
+	missing := uring.FeaturesAll &^ (r.Features() | without)
+	switch {
+	case without.Has(uring.FeatureURing):
+		r.log.Info("io_uring is masked off; epoll and threads are used")
+	case cause != nil:
+		r.log.Warn("no io_uring; epoll and threads are used, which is slower", "cause", cause)
+	case missing != 0:
+		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
+	}
 }
 
 // recvSizes are the receive buffers that the kernel's features ask for.

@@ -121,7 +121,12 @@ func TestEcho(t *testing.T) {
 		"without defer":       {Cores: []int{-1}, Without: uring.FeatureDeferTaskrun},
 		"without multishot":   {Cores: []int{-1}, Without: uring.FeatureRecvMultishot | uring.FeatureAcceptMultishot},
 		"without buffer ring": {Cores: []int{-1}, Without: uring.FeatureBufferRing},
-		"as Linux 6.1":        {Cores: []int{-1}, Without: uring.FeatureBufferRingInc | uring.FeatureNoSQArray},
+		"software":            {Cores: []int{-1}, Without: uring.FeatureURing},
+		"software, two":       {Cores: []int{-1, -1}, Without: uring.FeatureURing},
+		"software, interrupt": {Cores: []int{-1}, Without: uring.FeatureURing, Mode: reactor.ModeInterrupt},
+		"software, one by one": {Cores: []int{-1}, Without: uring.FeatureURing | uring.FeatureRecvMultishot |
+			uring.FeatureAcceptMultishot | uring.FeatureBufferRing},
+		"as Linux 6.1": {Cores: []int{-1}, Without: uring.FeatureBufferRingInc | uring.FeatureNoSQArray},
 	}
 	for name, cfg := range cases {
 		t.Run(name, func(t *testing.T) {

@@ -34,18 +34,13 @@ const (
 	OpReadFixed   = 4
 	OpWriteFixed  = 5
 	OpPollAdd     = 6
-	OpPollRemove  = 7
 	OpSendmsg     = 9
-	OpRecvmsg     = 10
-	OpTimeout     = 11
 	OpAccept      = 13
 	OpAsyncCancel = 14
-	OpConnect     = 16
 	OpFallocate   = 17
 	OpClose       = 19
 	OpRead        = 22
 	OpWrite       = 23
-	OpSend        = 26
 	OpRecv        = 27
 	OpShutdown    = 34
 	OpSocket      = 45 // since 5.19, as multishot accept and provided-buffer rings
@@ -167,9 +162,4 @@ func (e *SQE) Fsync(fd int, dataOnly bool) {
 // Fallocate prepares e for fallocate(fd, mode, off, length).
 func (e *SQE) Fallocate(fd int, mode uint32, off, length int64) {
 	e.Opcode, e.Fd, e.Len, e.Off, e.Addr = OpFallocate, int32(fd), mode, uint64(off), uint64(length)
-}
-
-// Connect prepares e to connect fd to the socket address in raw (struct sockaddr, off-heap until the completion).
-func (e *SQE) Connect(fd int, raw []byte) {
-	e.Opcode, e.Fd, e.Addr, e.Off = OpConnect, int32(fd), Addr(raw), uint64(len(raw))
 }
