@@ -15,18 +15,20 @@ type Secret struct {
 }
 
 func (s *Secret) check() error {
-	switch {
-	case s.User == "" || len(s.User) > SecretMax:
-		return fmt.Errorf("user %q has %d bytes, not 1 to %d", s.User, len(s.User), SecretMax)
-	case s.Secret == "" || len(s.Secret) > SecretMax:
-		return fmt.Errorf("the secret of user %q has %d bytes, not 1 to %d", s.User, len(s.Secret), SecretMax)
-	case len(s.MutualUser) > SecretMax || len(s.MutualSecret) > SecretMax:
-		return fmt.Errorf("muser or msecret of user %q has more than %d bytes", s.User, SecretMax)
-	case (s.MutualUser == "") != (s.MutualSecret == ""):
+	if s.User == "" || len(s.User) > CHAPNameMax || len(s.MutualUser) > CHAPNameMax {
+		return fmt.Errorf("user %q: a name has 1 to %d bytes", s.User, CHAPNameMax)
+	}
+	if (s.MutualUser == "") != (s.MutualSecret == "") {
 		return fmt.Errorf("user %q has only one of muser and msecret", s.User)
-	case s.MutualSecret == s.Secret:
-		// RFC 7143 12.1.3: both directions must not share a secret.
-		return fmt.Errorf("secret and msecret of user %q are equal", s.User)
+	}
+	if err := CheckCHAPSecret(s.Secret, s.MutualSecret); err != nil {
+		return fmt.Errorf("user %q: %w", s.User, err)
+	}
+	if s.MutualSecret == "" {
+		return nil
+	}
+	if err := CheckCHAPSecret(s.MutualSecret, s.Secret); err != nil {
+		return fmt.Errorf("user %q: msecret: %w", s.User, err)
 	}
 	return nil
 }

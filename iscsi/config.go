@@ -102,11 +102,3 @@ func (c *config) checkMaps(maps []Map) error {
 	}
 	return nil
 }
-
-// checkAuthGroup refuses a policy whose auth group does not exist.
-func (c *config) checkAuthGroup(p authPolicy) error {
-	if p.Group != 0 && c.authGroup(p.Group) == nil {
-		return fmt.Errorf("auth group %d does not exist", p.Group)
-	}
-	return nil
-}

@@ -15,15 +15,13 @@ const (
 
 	// RecvDataSegmentMax is the MaxRecvDataSegmentLength that the target declares: the longest data segment that it takes.
 	RecvDataSegmentMax = 256 << 10
-	// LoginDataSegmentMax is the longest data segment before negotiation has ended (RFC 7143 13.12).
-	LoginDataSegmentMax = 8192
-	// AHSMax is the longest total of additional header segments taken, in bytes: an extended CDB and a bidirectional
-	// length need 28.
-	AHSMax = 64
-	// TextMax is the longest text of one request or response in the full feature phase, all PDUs together.
-	TextMax = 64 << 10
+	// SendTargetsMax is the longest answer to SendTargets, all PDUs together: about four thousand target names. What does not
+	// fit is left out, target by target.
+	SendTargetsMax = 1 << 20
+	// BurstMax is the MaxBurstLength that the target offers.
+	BurstMax = 1 << 20
 	// PingMax is the longest data of a NOP-Out that is returned; what exceeds it is cut off.
-	PingMax = 4096
+	PingMax = 8192
 
 	// QueueDepthMax bounds the CmdSN window of one session.
 	QueueDepthMax = 1024
@@ -45,6 +43,9 @@ const (
 	// TaskSlab is how many tasks a reactor's free list grows by.
 	TaskSlab = 32
 
+	// MemoryRetry is how soon a reactor that ran out of buffers looks again, in case another reactor has given some back.
+	MemoryRetry = time.Millisecond
+
 	// LogoutGrace is how long initiators have to log out when the target ends or asks them to.
 	LogoutGrace = 3 * time.Second
 	// DataOutTimeout is how long a task may wait for its next Data-Out before the connection is given up.
@@ -53,15 +54,10 @@ const (
 
 // Bounds of the configuration.
 const (
-	NameMax           = 223 // RFC 7143 4.2.7.1
-	AliasMax          = 255
-	PortalsPerGroup   = 1024
-	EntriesPerGroup   = 8192 // initiator names, and netmasks, of one initiator group
-	MapsPerTarget     = 256
-	SecretsPerGroup   = 256
-	SecretMax         = 255
-	LUNsPerTarget     = 256
-	TagMax            = 65535
-	discoveryTPGT     = 0
-	loginResponseText = LoginDataSegmentMax
+	PortalsPerGroup = 1024
+	EntriesPerGroup = 8192 // initiator names, and netmasks, of one initiator group
+	MapsPerTarget   = 256
+	SecretsPerGroup = 256
+	LUNsPerTarget   = 256
+	TagMax          = 65535
 )

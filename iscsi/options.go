@@ -3,8 +3,6 @@ package iscsi
 import (
 	"fmt"
 	"log/slog"
-
-	"pollux/reactor/iobuf"
 )
 
 // Options are the parameters of iscsi_set_options, with SPDK's names, defaults and bounds. They are set before the server starts
@@ -79,8 +77,6 @@ func (o *Options) discoveryAuth() (authPolicy, error) {
 // Config is what the composition root gives a server.
 type Config struct {
 	Log *slog.Logger
-	// Pool is the I/O buffer pool of a reactor, by the reactor's ID.
-	Pool func(reactorID int) *iobuf.Pool
 	// InitialStatSN is where the StatSN of each connection begins. Tests set it next to 2^32 to see it wrap; the default is 1.
 	InitialStatSN uint32
 }

@@ -1,7 +1,6 @@
 package iscsi
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -39,8 +38,7 @@ func (p Portal) address() (netip.AddrPort, error) {
 	return netip.AddrPortFrom(addr, uint16(port)), nil
 }
 
-// PortalGroup is a set of portals with one target portal group tag. Control plane; what is in a configuration is immutable, but for
-// the listeners, which the server opens and closes under its lock.
+// PortalGroup is a set of portals with one target portal group tag. Control plane; what is in a configuration is immutable.
 type PortalGroup struct {
 	Tag     int32
 	Portals []Portal
@@ -48,15 +46,12 @@ type PortalGroup struct {
 
 	auth      *authPolicy // for discovery at these portals; nil: the server's
 	addresses []netip.AddrPort
-	listening *listening
+	listeners []*sock.Listener // none until it is started
 }
-
-// listening is the open sockets of a portal group; it is shared by all copies of the group.
-type listening struct{ listeners []*sock.Listener }
 
 // NewPortalGroup checks the portals; it does not listen yet.
 func NewPortalGroup(tag int32, portals []Portal, private bool) (*PortalGroup, error) {
-	g := &PortalGroup{Tag: tag, Portals: slices.Clone(portals), Private: private, listening: &listening{}}
+	g := &PortalGroup{Tag: tag, Portals: slices.Clone(portals), Private: private}
 	if err := checkTag(tag); err != nil {
 		return nil, fmt.Errorf("portal group %d: %w", tag, err)
 	}
@@ -77,31 +72,30 @@ func NewPortalGroup(tag int32, portals []Portal, private bool) (*PortalGroup, er
 }
 
 // started reports whether the group listens.
-func (g *PortalGroup) started() bool { return len(g.listening.listeners) > 0 }
+func (g *PortalGroup) started() bool { return len(g.listeners) > 0 }
 
-// start listens at all portals, or at none.
-func (g *PortalGroup) start(s *Server) error {
+// start listens at all portals, or at none, and returns a copy of the group that does.
+func (g *PortalGroup) start(s *Server) (*PortalGroup, error) {
+	open := *g
+	open.addresses = slices.Clone(g.addresses)
 	for i, addr := range g.addresses {
 		portal := &portalEnd{server: s, tag: g.Tag}
 		listeners, err := sock.ListenAll(s.group, addr, portal.accept)
 		if err != nil {
-			return errors.Join(fmt.Errorf("portal group %d: %w", g.Tag, err), g.stop())
+			open.stop()
+			return nil, fmt.Errorf("portal group %d: %w", g.Tag, err)
 		}
-		g.listening.listeners = append(g.listening.listeners, listeners...)
-		if len(listeners) > 0 {
-			g.addresses[i] = listeners[0].Addr()
-		}
+		open.listeners = append(open.listeners, listeners...)
+		open.addresses[i] = listeners[0].Addr()
 	}
-	return nil
+	return &open, nil
 }
 
 // stop closes the listeners and returns when nothing can be accepted any more.
-func (g *PortalGroup) stop() error {
-	for _, l := range g.listening.listeners {
+func (g *PortalGroup) stop() {
+	for _, l := range g.listeners {
 		l.Close()
 	}
-	g.listening.listeners = nil
-	return nil
 }
 
 // portalEnd is what a listener knows of its portal.
