@@ -101,9 +101,6 @@ func (k *kernel) cancel(o *operation) {
 		}
 	}
 	k.pending = slices.DeleteFunc(k.pending, func(p *operation) bool { return p.over })
-	if found == 0 {
-		found = -int32(syscall.ENOENT)
-	}
 	o.complete(found, 0, false)
 }
 

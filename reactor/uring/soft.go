@@ -268,9 +268,6 @@ func (k *soft) cancel(q *Ring, userData uint64) int32 {
 			k.forget(f)
 		}
 	}
-	if found == 0 {
-		return -int32(unix.ENOENT)
-	}
 	return found
 }
 
