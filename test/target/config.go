@@ -43,6 +43,7 @@ type Node struct {
 	LUNs                     []LUN
 	CHAP                     *CHAP
 	HeaderDigest, DataDigest bool // the target insists on them
+	QueueDepth               int  // Pollux: commands in flight; 0 is 64
 }
 
 // LUN is one logical unit, numbered from 0 in order.

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -16,7 +17,8 @@ type object = map[string]any
 const (
 	portalTag    = 1
 	initiatorTag = 1
-	queueDepth   = 64
+
+	defaultQueueDepth = 64
 )
 
 func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
@@ -27,12 +29,20 @@ func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	mask := fmt.Sprintf("0x%x", uint64(1)<<max(s.cfg.Reactors, 1)-1)
-	args := []string{"serve", "-m", mask, "-r", s.rpcSocket()}
+	args := []string{"serve", "-m", coreMask(s.cfg), "-r", s.rpcSocket()}
 	if s.cfg.Mode != "" {
 		args = append(args, "--mode", s.cfg.Mode)
 	}
 	return exec.Command(binary, append(args, s.cfg.Args...)...), nil
+}
+
+// coreMask has one reactor on each of the first cores, or on the core that the server is confined to.
+func coreMask(cfg Config) string {
+	mask := uint64(1)<<max(cfg.Reactors, 1) - 1
+	if first, err := strconv.Atoi(cfg.Cores); err == nil {
+		mask <<= first
+	}
+	return fmt.Sprintf("0x%x", mask)
 }
 
 func (polluxDriver) ready(s *Server) error { return s.RPC("framework_wait_init", nil, nil) }
@@ -71,7 +81,7 @@ func createNode(s *Server, n Node, authTag int) error {
 		luns = append(luns, object{"bdev_name": name, "lun_id": i})
 	}
 	node := object{
-		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": queueDepth,
+		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": cmp.Or(n.QueueDepth, defaultQueueDepth),
 		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": initiatorTag}},
 		"disable_chap": n.CHAP == nil, "header_digest": n.HeaderDigest, "data_digest": n.DataDigest,
 	}

@@ -51,7 +51,7 @@ func Launch(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg, err)
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -137,6 +137,15 @@ func (s *Server) Kill() error {
 	}
 	return nil
 }
+
+// Pause keeps the server from running until Resume.
+func (s *Server) Pause() error { return s.proc.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server run on.
+func (s *Server) Resume() error { return s.proc.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Kind is the server's program.
+func (s *Server) Kind() Kind { return s.cfg.Kind }
 
 // Running tells whether the server's process is there.
 func (s *Server) Running() bool { return s.proc != nil && !s.proc.ended() }

@@ -1,5 +1,7 @@
+# shellcheck shell=bash
 # The kernel's initiator against the target on the host: discovery, login, file systems, digests, CHAP, verified I/O.
 # From the host: FILE_NODE (aio), MEMORY_NODE (malloc), CHAP_NODE with USER, SECRET, MUTUAL_USER, MUTUAL_SECRET, CHAP_ALGORITHMS.
+# shellcheck source=test/vm/guest/lib.sh
 . "$INPUT/lib.sh"
 tree=/usr/sbin
 
