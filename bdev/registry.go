@@ -93,7 +93,7 @@ func (g *Registry) Register(s Spec) (*Device, error) {
 func (g *Registry) add(s Spec) (*Device, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for _, name := range append([]string{s.Name, UUIDText(s.UUID)}, s.Aliases...) {
+	for _, name := range append([]string{s.Name, UUID(s.UUID).String()}, s.Aliases...) {
 		if g.find(name) != nil {
 			return nil, fmt.Errorf("bdev %s: name, alias or UUID %s is taken: %w", s.Name, name, syscall.EEXIST)
 		}
@@ -158,7 +158,7 @@ func (g *Registry) Lookup(name string) (*Device, error) {
 // find is Lookup under the mutex that also finds what is being removed.
 func (g *Registry) find(name string) *Device {
 	for _, d := range g.devices {
-		if d.spec.Name == name || slices.Contains(d.spec.Aliases, name) || strings.EqualFold(UUIDText(d.spec.UUID), name) {
+		if d.spec.Name == name || slices.Contains(d.spec.Aliases, name) || strings.EqualFold(UUID(d.spec.UUID).String(), name) {
 			return d
 		}
 	}
