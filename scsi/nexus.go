@@ -129,7 +129,9 @@ func (n *Nexus) Cancel(t *Task) bool {
 }
 
 // isEnding reports whether endAll has found the task prepared and ends it.
-func (t *Task) isEnding() bool { return t.phase == phaseRunning && t.aborted != abortNone && !t.inDevice }
+func (t *Task) isEnding() bool {
+	return t.phase == phaseRunning && t.aborted != abortNone && !t.inDevice
+}
 
 // start runs the task's handler.
 func (t *Task) start() {
