@@ -32,6 +32,7 @@ type stdio struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the target", serveCommand},
+		{"rpc", "call a method of a running target", rpcCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

@@ -16,10 +16,11 @@ func (c *composite) pump() {
 	}
 }
 
-// width is how many parts of the stage may be in flight at once: those that share the buffer go one by one.
+// width is how many parts of the stage may be in flight at once: those that share the buffer go one by one, and those of a
+// copy, which may overlap, too.
 func (c *composite) width() int {
-	switch c.program[c.step] {
-	case stageCompare, stageCopy, stageFlush:
+	switch s := c.program[c.step]; {
+	case s == stageCompare, s == stageCopy, s == stageFlush, c.whole.Op == OpCopy:
 		return 1
 	default:
 		return PartsMax
@@ -96,8 +97,13 @@ func (c *composite) prepareSpread(p *part) bool {
 	case ops[q.Op].data:
 		return c.prepareData(p, q.Blocks-c.pos)
 	}
-	p.LBA, p.SrcLBA = q.LBA+c.pos, q.SrcLBA+c.pos
-	p.Blocks = c.partBlocks(p.Op, p.LBA, q.Blocks-c.pos)
+	from := c.pos
+	if q.Op == OpCopy {
+		from, p.Blocks = c.copyRange(OpCopy, OpCopy, q.Blocks-c.pos)
+	} else {
+		p.Blocks = c.partBlocks(p.Op, q.LBA+c.pos, q.Blocks-c.pos)
+	}
+	p.LBA, p.SrcLBA = q.LBA+from, q.SrcLBA+from
 	c.pos += p.Blocks
 	return true
 }
@@ -138,7 +144,7 @@ func (c *composite) prepareBuffer(p *part, op Op, lba, blocks uint64) {
 // prepareCopy reads the next blocks, or writes those that were read.
 func (c *composite) prepareCopy(p *part) {
 	q := c.whole
-	from, n := c.copyRange()
+	from, n := c.copyRange(OpRead, OpWrite, min(c.bufBlocks(), q.Blocks-c.pos))
 	if !c.copied {
 		c.prepareBuffer(p, OpRead, q.SrcLBA+from, n)
 	} else {
@@ -148,17 +154,16 @@ func (c *composite) prepareCopy(p *part) {
 	c.copied = !c.copied
 }
 
-// copyRange is what is copied next, in blocks from the start. Where the target overlaps the end of the source, the copy goes from
-// the end to the start, so that nothing is overwritten before it is read.
-func (c *composite) copyRange() (from, n uint64) {
+// copyRange is what is copied next, in blocks from the start, n at most. Where the target overlaps the end of the source, the copy
+// goes from the end to the start, so that nothing is overwritten before it is read.
+func (c *composite) copyRange(read, write Op, n uint64) (from, blocks uint64) {
 	q := c.whole
-	n = min(c.bufBlocks(), q.Blocks-c.pos)
 	if q.LBA <= q.SrcLBA {
-		n = min(c.partBlocks(OpRead, q.SrcLBA+c.pos, n), c.partBlocks(OpWrite, q.LBA+c.pos, n))
+		n = min(c.partBlocks(read, q.SrcLBA+c.pos, n), c.partBlocks(write, q.LBA+c.pos, n))
 		return c.pos, n
 	}
 	end := q.Blocks - c.pos
-	n = min(c.partBlocksBefore(OpRead, q.SrcLBA+end, n), c.partBlocksBefore(OpWrite, q.LBA+end, n))
+	n = min(c.partBlocksBefore(read, q.SrcLBA+end, n), c.partBlocksBefore(write, q.LBA+end, n))
 	return end - n, n
 }
 

@@ -6,28 +6,33 @@ import (
 	"strings"
 )
 
-// UUIDText is a UUID as RFC 9562 4 writes it.
-func UUIDText(u [16]byte) string {
+// UUID is a UUID as RPC parameters and results hold it. Spec and Device have its bytes.
+type UUID [16]byte
+
+// String is the form of RFC 9562 4.
+func (u UUID) String() string {
 	return fmt.Sprintf("%x-%x-%x-%x-%x", u[0:4], u[4:6], u[6:8], u[8:10], u[10:16])
 }
 
-// ParseUUID reads what UUIDText writes, in either case.
-func ParseUUID(text string) (u [16]byte, err error) {
-	digits, ok := uuidDigits(text)
-	if ok {
-		_, err = hex.Decode(u[:], []byte(digits))
+// Bytes are zero for no UUID.
+func (u *UUID) Bytes() [16]byte {
+	if u == nil {
+		return [16]byte{}
 	}
-	if !ok || err != nil {
-		return [16]byte{}, fmt.Errorf("%q is not a UUID", text)
-	}
-	return u, nil
+	return *u
 }
 
-// uuidDigits takes the hyphens away, which must be at their places.
-func uuidDigits(text string) (string, bool) {
-	if len(text) != 36 || text[8] != '-' || text[13] != '-' || text[18] != '-' || text[23] != '-' {
-		return "", false
+// MarshalText writes what UnmarshalText reads.
+func (u UUID) MarshalText() ([]byte, error) { return []byte(u.String()), nil }
+
+// UnmarshalText reads the form of RFC 9562 4, in either case.
+func (u *UUID) UnmarshalText(text []byte) error {
+	t := string(text)
+	if len(t) != 36 || t[8] != '-' || t[13] != '-' || t[18] != '-' || t[23] != '-' {
+		return fmt.Errorf("%q is not a UUID", t)
 	}
-	digits := strings.ReplaceAll(text, "-", "")
-	return digits, len(digits) == 32
+	if n, err := hex.Decode(u[:], []byte(strings.ReplaceAll(t, "-", ""))); err != nil || n != len(u) {
+		return fmt.Errorf("%q is not a UUID", t)
+	}
+	return nil
 }

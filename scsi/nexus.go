@@ -98,8 +98,11 @@ func (n *Nexus) Prepare(t *Task) bool {
 	return true
 }
 
-// Execute runs t; t.Finished is called once, not within this call.
+// Execute runs t; t.Finished is called once, not within this call. A task that is being ended already stays so.
 func (n *Nexus) Execute(t *Task) {
+	if t.nexus == n && t.isEnding() {
+		return
+	}
 	if t.phase != phasePrepared || t.nexus != n {
 		panic("scsi: Execute of a task that was not prepared")
 	}
@@ -112,14 +115,23 @@ func (n *Nexus) Execute(t *Task) {
 }
 
 // Cancel forgets a task that was prepared and will not be executed, for instance because its data-out was damaged. Finished is
-// not called.
-func (n *Nexus) Cancel(t *Task) {
+// not called. It is false when the task is being ended already (its LUN or the nexus is closing): then Finished is called, soon.
+func (n *Nexus) Cancel(t *Task) bool {
+	if t.nexus == n && t.isEnding() {
+		return false
+	}
 	if t.phase != phasePrepared || t.nexus != n {
 		panic("scsi: Cancel of a task that was not prepared")
 	}
 	t.unit.remove(t)
 	t.phase = phaseIdle
 	t.unit.settle()
+	return true
+}
+
+// isEnding reports whether endAll has found the task prepared and ends it.
+func (t *Task) isEnding() bool {
+	return t.phase == phaseRunning && t.aborted != abortNone && !t.inDevice
 }
 
 // start runs the task's handler.

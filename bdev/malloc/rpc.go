@@ -27,20 +27,16 @@ func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_malloc_create", m.create, "construct_malloc_bdev").
 		Help("Make a block device in memory.")
 	rpc.Handle(s, rpc.Runtime, "bdev_malloc_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, bdev.RPCError(m.Delete(p.Name))
+		return rpc.None{}, m.Delete(p.Name)
 	}, "delete_malloc_bdev").Waits().
 		Help("Remove a malloc device and give its memory back.")
 }
 
 func (m *Module) create(_ context.Context, p createParams) (string, error) {
-	if err := p.Check(); err != nil {
-		return "", err
-	}
-	name, err := m.Create(Options{
+	return m.Create(Options{
 		Name: p.Name, BlockSize: p.BlockSize, Blocks: p.NumBlocks, UUID: p.UUID.Bytes(),
 		PhysicalBlockSize: p.PhysicalBlockSize, OptimalBoundary: p.OptimalIOBoundary,
 	})
-	return name, bdev.RPCError(err)
 }
 
 // config is the call that makes the disk again.
