@@ -260,7 +260,6 @@ func (t *testTask) wait() *testTask {
 
 // result is the answer to a command.
 type result struct {
-	t *testing.T
 	*testTask
 	what string
 }

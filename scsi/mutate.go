@@ -5,9 +5,9 @@ type Mutation uint32
 
 // Mutations of this package.
 const (
-	MutateNone       Mutation = iota
-	MutateNoFence             // fences are acknowledged although tasks are under way
-	MutateStaleView           // tasks are not admitted again when the state has changed since Prepare
-	MutateTornSwap            // COMPARE AND WRITE compares and writes in two steps
-	MutateNoDrain             // aborts, closes and removals do not wait for what the device has
+	MutateNone      Mutation = iota
+	MutateNoFence            // fences are acknowledged although tasks are under way
+	MutateStaleView          // tasks are not admitted again when the state has changed since Prepare
+	MutateTornSwap           // COMPARE AND WRITE compares and writes in two steps
+	MutateNoDrain            // aborts, closes and removals do not wait for what the device has
 )
