@@ -1,12 +1,8 @@
 package main
 
-import (
-	"io"
+import "pollux/iscsi/initiator/bench"
 
-	"pollux/iscsi/initiator/bench"
-)
-
-// benchCommand is `pollux bench`: it loads an iSCSI LUN and reports what that cost. It returns the exit status.
-func benchCommand(args []string, stdout, stderr io.Writer) int {
-	return bench.Main(args, stdout, stderr)
+// benchCommand is `pollux bench`: it loads an iSCSI LUN and reports what that cost.
+func benchCommand(args []string, std stdio) int {
+	return bench.Main(args, std.out, std.err)
 }

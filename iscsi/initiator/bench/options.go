@@ -70,12 +70,12 @@ Exit status: 0 done, 1 failed or something is missing, 2 misused.
 
 var errUsage = errors.New("misused")
 
-// parse reads the command line; with errUsage it has said what is wrong.
-func parse(args []string, stderr io.Writer) (*Options, error) {
+// parse reads the command line; with errUsage it has said what is wrong, with flag.ErrHelp it has printed the help.
+func parse(args []string, stdout, stderr io.Writer) (*Options, error) {
 	o := &Options{}
 	f := flag.NewFlagSet("bench", flag.ContinueOnError)
 	f.SetOutput(stderr)
-	f.Usage = func() { fmt.Fprint(stderr, usage) }
+	f.Usage = func() {}
 	var blockSize, span, wait, chap string
 	f.StringVar(&o.Portal, "portal", "127.0.0.1:3260", "")
 	f.StringVar(&o.Target, "target", "", "")
@@ -104,8 +104,10 @@ func parse(args []string, stderr io.Writer) (*Options, error) {
 	f.Uint64Var(&o.Seed, "seed", 1, "")
 	f.Uint64Var(&o.CmdSN, "cmdsn", 0, "")
 	if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(stdout, usage)
 		return nil, err
 	} else if err != nil {
+		fmt.Fprintln(stderr, "pollux bench --help shows the options")
 		return nil, errUsage
 	}
 	err := errors.Join(size(&o.BlockSize, "block-size", blockSize), size(&o.Span, "span", span))

@@ -35,7 +35,7 @@ const (
 
 // Main is `pollux bench`: it returns the exit status.
 func Main(args []string, stdout, stderr io.Writer) int {
-	o, err := parse(args, stderr)
+	o, err := parse(args, stdout, stderr)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		return 0
