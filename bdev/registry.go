@@ -4,6 +4,7 @@ import (
 	"crypto/sha1"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -28,7 +29,8 @@ type Registry struct {
 	modules   []Module
 	homes     int // devices made, to spread their homes
 	options   Options
-	listeners []func(Change, *Device)
+	listeners map[int]func(Change, *Device)
+	listened  int // listeners that there ever were
 	examining sync.WaitGroup
 }
 
@@ -48,7 +50,7 @@ func NewRegistry(g *reactor.Group, log *slog.Logger) *Registry {
 	if err != nil {
 		panic("bdev: " + err.Error()) // At start, where no memory means no target.
 	}
-	return &Registry{group: g, log: log, zeroes: zeroes, options: DefaultOptions}
+	return &Registry{group: g, log: log, zeroes: zeroes, options: DefaultOptions, listeners: map[int]func(Change, *Device){}}
 }
 
 // Group is the reactors that devices of this registry run on.
@@ -64,11 +66,32 @@ func (g *Registry) AddModule(m Module) {
 	g.modules = append(g.modules, m)
 }
 
-// Follow has fn called, on the control plane, after every change of the list of devices.
-func (g *Registry) Follow(fn func(Change, *Device)) {
+// Follow has fn called, on the control plane, after every change of the list of devices, until stop is called.
+func (g *Registry) Follow(fn func(Change, *Device)) (stop func()) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.listeners = append(g.listeners, fn)
+	g.listened++
+	n := g.listened
+	g.listeners[n] = fn
+	return func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.listeners, n)
+	}
+}
+
+// arrivals is a channel that has something to receive after devices have been registered.
+func (g *Registry) arrivals() (arrived <-chan struct{}, stop func()) {
+	c := make(chan struct{}, 1)
+	return c, g.Follow(func(what Change, _ *Device) {
+		if what != ChangeRegister {
+			return
+		}
+		select {
+		case c <- struct{}{}:
+		default: // The last one has not been received; one is enough.
+		}
+	})
 }
 
 // Register adds a device; then it can be opened. Errors: the name or UUID is taken (EEXIST), bad geometry (EINVAL).
@@ -181,9 +204,13 @@ func (g *Registry) ClaimedBy(d *Device) string {
 
 func (g *Registry) tellFollowers(c Change, d *Device) {
 	g.mu.Lock()
-	followers := slices.Clone(g.listeners)
+	followers := slices.Sorted(maps.Keys(g.listeners))
+	fns := make([]func(Change, *Device), len(followers))
+	for i, n := range followers {
+		fns[i] = g.listeners[n]
+	}
 	g.mu.Unlock()
-	for _, fn := range followers {
+	for _, fn := range fns {
 		fn(c, d)
 	}
 }

@@ -23,6 +23,7 @@ type Stats struct {
 	Read, Write, Unmap, Copy OpStats
 	Errors                   [StatusCount]uint64
 	Outstanding              int
+	Open                     bool // the reactor has a channel
 }
 
 // of is the row that op is counted in, nil for none.
@@ -112,7 +113,7 @@ func (d *Device) Stats() ([]Stats, error) {
 	err := d.registry.group.Each(func(r *reactor.Reactor) {
 		l := d.laneOf(r)
 		all[r.ID()] = l.stats
-		all[r.ID()].Outstanding = l.flight.n
+		all[r.ID()].Outstanding, all[r.ID()].Open = l.flight.n, l.queue != nil
 	})
 	return all, err
 }
@@ -128,4 +129,14 @@ func Sum(all []Stats) (s Stats) {
 		s.add(&all[i])
 	}
 	return s
+}
+
+// ticks is the time in ticks of TickRate, on the clock that latencies are measured with.
+func (g *Registry) ticks() uint64 {
+	r := g.group.Reactors()[0]
+	var now int64
+	if err := r.Call(func() { now = r.Now() }); err != nil {
+		return 0
+	}
+	return uint64(now)
 }

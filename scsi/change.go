@@ -31,9 +31,11 @@ type effect struct {
 
 // fence ends or drains tasks before a change is answered.
 type fence struct {
-	affects func(nexusKey) bool
-	abort   bool   // else the tasks only have to end
-	by      *Nexus // the fencing nexus: its own tasks end silently (SAM-5 5.6)
+	affects     func(nexusKey) bool
+	abort       bool   // else the tasks only have to end
+	by          *Nexus // the fencing nexus: its own tasks end silently (SAM-5 5.6)
+	task        *Task  // the one that asked: it goes on
+	taskAborted bool   // TAS, when the change was made
 }
 
 // changeQueue is the line at a LUN's home reactor, which makes one change at a time.
@@ -216,14 +218,14 @@ func (n *notice) attend(u *unit) {
 // may be this change they wait for.
 func (n *notice) fence(u *unit) func(*Task) bool {
 	f := n.all.effect.fence
-	if f == nil || mutation(MutationNoFence) {
+	if f == nil || Mutated(MutateNoFence) {
 		return n.revoked(u)
 	}
 	if !f.affects(u.nexus.key) {
 		return n.revoked(u)
 	}
 	if f.abort {
-		u.abortAll(f.how(u))
+		u.abortAll(f.how(u), f.task)
 	}
 	return isRunning
 }
@@ -240,24 +242,23 @@ func (n *notice) revoked(u *unit) func(*Task) bool {
 	if denied == 0 {
 		return nil
 	}
-	return func(t *Task) bool { return t.phase == phaseRunning && t.command.class(t)&denied != 0 }
+	return func(t *Task) bool { return t.phase == phaseRunning && t.command.reservationClass(t)&denied != 0 }
 }
 
 // how says in which way tasks of u end.
 func (f *fence) how(u *unit) abortion {
-	if f.by == u.nexus || !u.lun.state.Load().mode.taskAborted {
+	if f.by == u.nexus || !f.taskAborted {
 		return abortSilent
 	}
 	return abortStatus
 }
 
-// abortAll aborts every task of u that is not the one that asks: that one is at the home reactor, forwarded.
-func (u *unit) abortAll(how abortion) {
+// abortAll aborts every task of u but one.
+func (u *unit) abortAll(how abortion, but *Task) {
 	for t := u.first; t != nil; t = t.next {
-		if t.fences {
-			continue
+		if t != but {
+			t.abort(how)
 		}
-		t.abort(how)
 	}
 }
 

@@ -220,7 +220,7 @@ func (t *Task) ready(s *state) bool {
 
 // admit checks again, when the task starts, what may have changed since it was prepared.
 func (t *Task) admit() bool {
-	if t.unit.lun == nil || mutation(MutationStaleView) {
+	if t.unit.lun == nil || Mutated(MutateStaleView) {
 		return true
 	}
 	s := t.unit.state()

@@ -283,8 +283,8 @@ func (o *outpost) hide(p *path, done func()) {
 	for _, u := range p.units {
 		u.nexus.orphan(u)
 		left++
-		u.abortAll(abortRemoved)
-		u.drain(nil, ended)
+		u.abortAll(abortRemoved, nil)
+		u.endDrained(nil, ended)
 	}
 	p.units = nil
 	o.lunsChanged()

@@ -79,7 +79,7 @@ func (n *Nexus) manageUnit(m *Management, u *unit) {
 	case FunctionAbortTask:
 		u.abortTask(m)
 	case FunctionAbortTaskSet:
-		u.abortAll(abortSilent)
+		u.abortAll(abortSilent, nil)
 		u.endDrained(nil, m.answered)
 	case FunctionQueryTask:
 		if u.findTask(m.Tag) != nil {
@@ -109,7 +109,7 @@ func (u *unit) abortTask(m *Management) {
 
 // endDrained calls done when the tasks that about picks have ended.
 func (u *unit) endDrained(about func(*Task) bool, done func()) {
-	if mutation(MutationNoDrain) {
+	if Mutated(MutateNoDrain) {
 		done()
 		return
 	}
@@ -129,7 +129,7 @@ func (u *unit) findTask(tag uint64) *Task {
 func (m *Management) fenceAll(u *unit, what func(*state, *Nexus) effect) {
 	if u.lun == nil { // The well-known unit has no tasks of others.
 		m.left++
-		u.abortAll(abortSilent)
+		u.abortAll(abortSilent, nil)
 		u.endDrained(nil, m.answered)
 		return
 	}
@@ -139,7 +139,7 @@ func (m *Management) fenceAll(u *unit, what func(*state, *Nexus) effect) {
 		from: n.r,
 		apply: func(old *state) effect {
 			e := what(old, n)
-			e.fence = &fence{affects: func(nexusKey) bool { return true }, abort: true, by: n}
+			e.fence = &fence{affects: func(nexusKey) bool { return true }, abort: true, by: n, taskAborted: old.mode.taskAborted}
 			return e
 		},
 		done: func(e effect) {
@@ -185,7 +185,5 @@ func (m *Management) finish() {
 	n := m.nexus
 	n.managing--
 	m.Done(m)
-	if n.closing && n.managing == 0 {
-		n.closeStep()
-	}
+	n.closeIfQuiet()
 }

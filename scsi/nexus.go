@@ -30,6 +30,7 @@ type Nexus struct {
 	scratch   []byte // parameter data are built here
 	managing  int    // task management functions that have not answered
 	closing   bool
+	leaving   bool // all tasks have ended
 	closed    func()
 	closeLeft int
 }
@@ -166,9 +167,15 @@ func (n *Nexus) Close(closed func()) {
 // closeStep runs when a unit has drained, and when the last management function has answered.
 func (n *Nexus) closeStep() {
 	n.closeLeft--
-	if n.closeLeft > 0 || n.managing > 0 {
+	n.closeIfQuiet()
+}
+
+// closeIfQuiet leaves the LUNs when nothing is under way any more.
+func (n *Nexus) closeIfQuiet() {
+	if !n.closing || n.leaving || n.closeLeft > 0 || n.managing > 0 {
 		return
 	}
+	n.leaving = true
 	n.closeLeft = 1
 	for _, u := range n.units {
 		if u == nil {

@@ -115,9 +115,7 @@ func runReserveOut(t *Task) {
 		t.check(s)
 		return
 	}
-	t.fences = true
-	nexus := t.nexus
-	t.forward(func(old *state) effect { return old.reserveOut(q, nexus) })
+	t.forward(func(old *state) effect { return old.reserveOut(q, t) })
 }
 
 // parse reads the rest of the parameter list. What the capabilities do not promise is refused.
@@ -171,7 +169,7 @@ func TransportIDName(id string) string {
 }
 
 // reserveOut is the effect of q on the LUN (on home).
-func (s *state) reserveOut(q *reserveOut, by *Nexus) effect {
+func (s *state) reserveOut(q *reserveOut, by *Task) effect {
 	r := s.reservations.out(q)
 	e := effect{status: r.status, sense: r.sense, field: r.field}
 	if r.status != StatusGood || r.next == nil {
@@ -188,7 +186,10 @@ func (s *state) reserveOut(q *reserveOut, by *Nexus) effect {
 		for _, k := range r.removed {
 			gone[k] = true
 		}
-		e.fence = &fence{affects: func(k nexusKey) bool { return gone[k] }, abort: q.action == outPreemptAbort, by: by}
+		e.fence = &fence{
+			affects: func(k nexusKey) bool { return gone[k] }, abort: q.action == outPreemptAbort,
+			by: by.nexus, task: by, taskAborted: s.mode.taskAborted,
+		}
 	}
 	return e
 }

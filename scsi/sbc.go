@@ -211,7 +211,7 @@ func runSwap(t *Task) {
 	}
 	t.more = cut(t.more[:0], t.DataOut, 0, half)
 	t.pieces = cut(t.pieces[:0], t.DataOut, half, half)
-	if mutation(MutationTornSwap) {
+	if Mutated(MutateTornSwap) {
 		t.submit(bdev.OpCompare, t.lba, t.blocks, t.more, tornSwap)
 		return
 	}

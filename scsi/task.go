@@ -1,9 +1,6 @@
 package scsi
 
-import (
-	"pollux/bdev"
-	"pollux/reactor"
-)
+import "pollux/bdev"
 
 // Limits of a command.
 const (

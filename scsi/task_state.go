@@ -56,6 +56,7 @@ type progress struct {
 	cursor   int
 	pieces   [][]byte // a list of pieces of its own; the memory is reused
 	more     [][]byte // a second one
+	extents  []extent
 	bounce   iobuf.Buf
 }
 

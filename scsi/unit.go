@@ -161,5 +161,5 @@ func (u *unit) endAll(done func()) {
 		}
 		t.abort(abortSilent)
 	}
-	u.drain(nil, done)
+	u.endDrained(nil, done)
 }
