@@ -2,13 +2,12 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"strings"
-
-	"pollux/bdev/aio"
 )
 
 // Names of what --malloc and --file make.
@@ -55,7 +54,19 @@ func (t *target) serveQuick(ctx context.Context, q quickLUN) (served, error) {
 			return served{}, fmt.Errorf("%s: %w", c.method, err)
 		}
 	}
-	return served{iqn: t.iscsi.NodeBase() + ":" + quickTarget, what: what, host: host, port: port}, nil
+	return served{iqn: t.targetName(ctx), what: what, host: host, port: port}, nil
+}
+
+// targetName is the whole name of the target node.
+func (t *target) targetName(ctx context.Context) string {
+	var nodes []struct {
+		Name string `json:"name"`
+	}
+	raw, err := t.rpc.Call(ctx, "iscsi_get_target_nodes", nil)
+	if err != nil || json.Unmarshal(raw, &nodes) != nil || len(nodes) == 0 {
+		return quickTarget
+	}
+	return nodes[0].Name
 }
 
 // quickDevice makes the bdev and says what it is in words.
@@ -66,18 +77,10 @@ func (t *target) quickDevice(ctx context.Context, q quickLUN) (name, what string
 		})
 		return quickMallocName, fmt.Sprintf("%d MiB of memory", q.size>>20), err
 	}
-	created, err := aio.CreateFile(q.file, q.size)
-	if err != nil {
-		return "", "", err
-	}
-	what = q.file
-	if created {
-		what += " (new)"
-	}
 	_, err = t.rpc.Call(ctx, "bdev_aio_create", map[string]any{
 		"name": quickFileName, "filename": q.file, "block_size": quickBlockSize,
 	})
-	return quickFileName, what, err
+	return quickFileName, q.file, err
 }
 
 // print tells what is served and how to reach it, in lines to paste.
