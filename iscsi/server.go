@@ -323,3 +323,6 @@ func (s *Server) drain(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// NodeBase is what short target names are completed with.
+func (s *Server) NodeBase() string { return s.view.Load().options.NodeBase }
