@@ -267,6 +267,36 @@ func (s *Server) changeTarget(name string, make func(*config, *Target) error) er
 	})
 }
 
+// device is the living part of a target.
+func (s *Server) device(name string) (*node, error) {
+	c := s.view.Load()
+	t := c.target(fullName(name, c.options.NodeBase))
+	if t == nil {
+		return nil, fmt.Errorf("%s: %w", name, ErrNoTarget)
+	}
+	return t.node, nil
+}
+
+// AddLUN shows a block device as LUN number of a target, or as the lowest free one if that is negative. Sessions that are open are
+// told by REPORTED LUNS DATA HAS CHANGED.
+func (s *Server) AddLUN(target, bdevName string, number int) error {
+	n, err := s.device(target)
+	if err != nil {
+		return err
+	}
+	_, err = n.device.AddLUN(number, bdevName)
+	return err
+}
+
+// RemoveLUN takes a LUN away, and returns when nothing of it can reach the block device any more. Sessions are told.
+func (s *Server) RemoveLUN(target string, number int) error {
+	n, err := s.device(target)
+	if err != nil {
+		return err
+	}
+	return n.device.RemoveLUN(number)
+}
+
 // RequestLogout asks the initiators of a target's sessions to log out; tag 0 is any portal group.
 func (s *Server) RequestLogout(name string, tag int32) error {
 	c := s.view.Load()
@@ -323,3 +353,6 @@ func (s *Server) drain(ctx context.Context) {
 	case <-ctx.Done():
 	}
 }
+
+// NodeBase is what short target names are completed with.
+func (s *Server) NodeBase() string { return s.view.Load().options.NodeBase }
