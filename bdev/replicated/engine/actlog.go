@@ -56,16 +56,18 @@ const alUpdatesMax = 64 // extents that one transaction may bring in
 
 // plan finds slots for the cold extents of those who wait, in order, and fills pending and evicted.
 func (al *activityLog) plan(extents func(*op) (lo, hi uint32)) bool {
+	al.clock++
+	start := al.clock // what somebody in this plan needs has been used since, and stays
 	for _, o := range al.waiting {
 		lo, hi := extents(o)
-		if !al.planOne(lo, hi) {
+		if !al.planOne(start, lo, hi) {
 			break // those behind wait too, so that nobody starves
 		}
 	}
 	return len(al.pending) > 0
 }
 
-func (al *activityLog) planOne(lo, hi uint32) bool {
+func (al *activityLog) planOne(start uint64, lo, hi uint32) bool {
 	// What is hot already and needed by this one must not leave for its other half.
 	al.clock++
 	for x := lo; x <= hi; x++ {
@@ -80,7 +82,7 @@ func (al *activityLog) planOne(lo, hi uint32) bool {
 		if len(al.pending) == alUpdatesMax {
 			return false
 		}
-		i := al.victim(al.clock)
+		i := al.victim(start)
 		if i < 0 {
 			return false
 		}

@@ -150,7 +150,7 @@ func (e *Engine) settle() {
 		e.runSyncs()
 		e.runCommand()
 		e.checkSuspended()
-		if len(e.todo) == 0 {
+		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) {
 			return
 		}
 	}

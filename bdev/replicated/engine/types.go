@@ -175,7 +175,6 @@ const (
 	MsgVerifyDone   MsgType = 0x84
 	MsgInvalidate   MsgType = 0x85 // set all bits; Count says which side becomes the source
 	MsgStartResync  MsgType = 0x86 // exchange bitmaps now; Count says which side becomes the source
-	MsgSuspendState MsgType = 0x87
 )
 
 // Meta reports whether a message travels on the second connection, where acknowledgements do not queue behind data.
@@ -380,3 +379,16 @@ type ALUpdate struct {
 
 // ALFree marks a slot that holds no extent.
 const ALFree uint32 = 1<<32 - 1
+
+var msgNames = map[MsgType]string{
+	MsgData: "Data", MsgDataReply: "DataReply", MsgRSReply: "RSReply", MsgBarrier: "Barrier", MsgBitmap: "Bitmap",
+	MsgDataRequest: "DataRequest", MsgRSRequest: "RSRequest", MsgHello: "Hello", MsgUUIDs: "UUIDs", MsgSizes: "Sizes",
+	MsgState: "State", MsgSyncUUID: "SyncUUID", MsgStateReq: "StateReq", MsgRecvAck: "RecvAck", MsgWriteAck: "WriteAck",
+	MsgRSWriteAck: "RSWriteAck", MsgNegAck: "NegAck", MsgNegReply: "NegReply", MsgNegRSReply: "NegRSReply",
+	MsgBarrierAck: "BarrierAck", MsgStateReply: "StateReply", MsgOVRequest: "OVRequest", MsgOVReply: "OVReply",
+	MsgOVResult: "OVResult", MsgCsumRequest: "CsumRequest", MsgRSInSync: "RSInSync", MsgOutOfSync: "OutOfSync",
+	MsgSyncDone: "SyncDone", MsgUUIDsAck: "UUIDsAck", MsgFenced: "Fenced", MsgPeerOOS: "PeerOOS",
+	MsgVerifyDone: "VerifyDone", MsgInvalidate: "Invalidate", MsgStartResync: "StartResync",
+}
+
+func (t MsgType) String() string { return msgNames[t] }

@@ -264,6 +264,7 @@ func (e *Engine) tryComplete(o *op) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
 		}
+		e.unlock(o) // the resync that brings the missing copy reads this range
 		return
 	}
 	e.complete(o, true)
