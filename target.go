@@ -7,6 +7,7 @@ import (
 	"log/slog"
 
 	"pollux/bdev"
+	"pollux/bdev/aio"
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
 	"pollux/iscsi"
@@ -34,6 +35,7 @@ type registrar interface{ RegisterRPC(s *rpc.Server) }
 // modules is the list of bdev modules. A new one is a line here.
 func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 	return []interface{ Register(s *rpc.Server) }{
+		aio.New(t.registry),
 		malloc.New(t.registry),
 		null.New(t.registry),
 	}
