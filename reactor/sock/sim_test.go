@@ -135,7 +135,7 @@ func TestStreamsAndEndsBySeed(t *testing.T) {
 	if testing.Short() {
 		seeds = 60
 	}
-	for seed := range seeds {
+	for seed := range reactortest.Seeds(seeds) {
 		oneLife(t, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -361,7 +361,7 @@ func TestCloseAfterSendGivesUpOnAPeerThatStaysOpen(t *testing.T) {
 }
 
 func TestDetachMovesBytesAndDescriptor(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range reactortest.Seeds(200) {
 		w := reactortest.New(t, 2)
 		w.Seed(seed)
 		fd, far := w.Connect()
