@@ -6,8 +6,10 @@ SHELL := /bin/bash
 # make run: a memory LUN of SIZE, or FILE served through aio (created with SIZE if absent).
 SIZE ?= 1G
 FILE ?=
+# More options for it, such as RUNFLAGS='--listen 192.0.2.1:3260'.
+RUNFLAGS ?=
 # The call that `make run` makes.
-SERVE_DEMO = bin/pollux serve --demo --demo-size $(SIZE) $(if $(FILE),--demo-file $(FILE))
+SERVE_DEMO = bin/pollux serve $(if $(FILE),--file $(FILE) --size $(SIZE),--malloc $(SIZE))
 
 # make fuzz: how long each target runs, and which (a regular expression over PACKAGE.FuzzName).
 FUZZTIME ?= 10s

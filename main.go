@@ -32,6 +32,8 @@ type stdio struct {
 func commands() []command {
 	return []command{
 		{"serve", "run the target", serveCommand},
+		{"rpc", "call a method of a running target", rpcCommand},
+		{"bench", "load an iSCSI LUN", benchCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

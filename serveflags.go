@@ -11,11 +11,13 @@ import (
 	"github.com/spf13/pflag"
 
 	"pollux/reactor"
+	"pollux/reactor/uring"
+	"pollux/rpc"
 )
 
 // serveFlags are what `pollux serve` was told.
 type serveFlags struct {
-	mask           string
+	cores          []int
 	socket         string
 	config         string
 	ignoreInitErrs bool
@@ -24,7 +26,7 @@ type serveFlags struct {
 	waitForRPC     bool
 	rpcsAllowed    []string
 	logFlags       []string
-	without        []string
+	without        uring.Features
 	maxDataMemory  uint64
 
 	quick quickLUN
@@ -40,12 +42,8 @@ type quickLUN struct {
 
 func (q quickLUN) wanted() bool { return q.malloc || q.file != "" }
 
-// Defaults of the flags.
-const (
-	defaultSocket        = "/var/tmp/spdk.sock"
-	defaultListen        = "127.0.0.1:3260"
-	defaultMaxDataMemory = 1 << 30
-)
+// defaultListen is loopback alone: whoever wants more says so.
+const defaultListen = "127.0.0.1:3260"
 
 const serveUsage = `usage: pollux serve [OPTION...]
 
@@ -81,9 +79,9 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 	fs := pflag.NewFlagSet("serve", pflag.ContinueOnError)
 	fs.Usage = func() {}
 	fs.SetOutput(io.Discard)
-	var mode, malloc, size, memory, json string
-	fs.StringVarP(&f.mask, "cpumask", "m", "", "")
-	fs.StringVarP(&f.socket, "rpc-socket", "r", defaultSocket, "")
+	var mask, mode, malloc, size, memory, json, without string
+	fs.StringVarP(&mask, "cpumask", "m", "", "")
+	fs.StringVarP(&f.socket, "rpc-socket", "r", rpc.DefaultSocket, "")
 	fs.StringVarP(&f.config, "config", "c", "", "")
 	fs.StringVar(&json, "json", "", "")
 	fs.BoolVar(&f.ignoreInitErrs, "json-ignore-init-errors", false, "")
@@ -92,8 +90,8 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 	fs.BoolVar(&f.waitForRPC, "wait-for-rpc", false, "")
 	fs.StringSliceVar(&f.rpcsAllowed, "rpcs-allowed", nil, "")
 	fs.StringArrayVarP(&f.logFlags, "logflag", "L", nil, "")
-	fs.StringSliceVar(&f.without, "without", nil, "")
-	fs.StringVar(&memory, "max-data-memory", "", "")
+	fs.StringVar(&without, "without", "", "")
+	fs.StringVar(&memory, "max-data-memory", "1G", "")
 	fs.StringVar(&malloc, "malloc", "", "")
 	fs.StringVar(&f.quick.file, "file", "", "")
 	fs.StringVar(&size, "size", "", "")
@@ -102,7 +100,7 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 
 	switch err := fs.Parse(args); {
 	case errors.Is(err, pflag.ErrHelp):
-		fmt.Fprintf(stdout, serveUsage, strings.Join(reactor.FeatureNames(), ", "))
+		fmt.Fprintf(stdout, serveUsage, uring.FeaturesAll)
 		return f, true, nil
 	case err != nil:
 		return f, false, err
@@ -112,34 +110,48 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 	if json != "" {
 		f.config = json
 	}
-	return f, false, f.convert(mode, malloc, size, memory)
+	return f, false, errors.Join(
+		f.setReactors(mask, mode, without),
+		f.setMemory(memory),
+		f.setQuick(malloc, size),
+	)
 }
 
-// convert turns texts into values, and refuses combinations that make no sense.
-func (f *serveFlags) convert(mode, malloc, size, memory string) (err error) {
+func (f *serveFlags) setReactors(mask, mode, without string) (err error) {
 	if f.mode, err = parseMode(mode); err != nil {
 		return err
 	}
-	f.maxDataMemory = defaultMaxDataMemory
-	if memory != "" {
-		if f.maxDataMemory, err = parseSize(memory); err != nil {
-			return fmt.Errorf("--max-data-memory: %w", err)
-		}
+	if f.without, err = uring.ParseFeatures(without); err != nil {
+		return fmt.Errorf("--without: %w", err)
 	}
-	if size != "" {
-		if f.quick.size, err = parseSize(size); err != nil {
-			return fmt.Errorf("--size: %w", err)
-		}
+	if mask == "" {
+		f.cores, err = reactor.DefaultCores()
+		return err
 	}
-	if malloc == "" {
+	f.cores, err = reactor.ParseMask(mask)
+	return err
+}
+
+func (f *serveFlags) setMemory(memory string) (err error) {
+	if f.maxDataMemory, err = parseSize(memory); err != nil {
+		return fmt.Errorf("--max-data-memory: %w", err)
+	}
+	return nil
+}
+
+func (f *serveFlags) setQuick(malloc, size string) (err error) {
+	switch {
+	case malloc != "" && f.quick.file != "":
+		return errors.New("--malloc and --file exclude one another")
+	case malloc != "" && size != "":
+		return errors.New("--size belongs to --file; --malloc has a size of its own")
+	case malloc != "":
+		f.quick.malloc, size = true, malloc
+	case size == "":
 		return nil
 	}
-	if f.quick.file != "" {
-		return errors.New("--malloc and --file exclude one another")
-	}
-	f.quick.malloc = true
-	if f.quick.size, err = parseSize(malloc); err != nil {
-		return fmt.Errorf("--malloc: %w", err)
+	if f.quick.size, err = parseSize(size); err != nil {
+		return fmt.Errorf("size of the LUN: %w", err)
 	}
 	return nil
 }
@@ -147,15 +159,34 @@ func (f *serveFlags) convert(mode, malloc, size, memory string) (err error) {
 // ignoreForeignFlags accepts what spdk_tgt takes and this program has no use for: no hugepages, no PCI, no shared memory.
 func ignoreForeignFlags(fs *pflag.FlagSet) {
 	for _, s := range []struct{ name, short string }{
-		{"mem-size", "s"}, {"shm-id", "i"}, {"main-core", "p"}, {"tpoint-group", "e"}, {"huge-dir", ""},
-		{"mem-channels", "n"}, {"pci-allowed", "A"}, {"pci-blocked", "B"}, {"iova-mode", ""}, {"base-virtaddr", ""},
-		{"num-trace-entries", ""}, {"env-context", ""}, {"msg-mempool-size", ""}, {"lcores", ""}, {"vfio-vf-token", ""},
+		{"mem-size", "s"},
+		{"shm-id", "i"},
+		{"main-core", "p"},
+		{"tpoint-group", "e"},
+		{"huge-dir", ""},
+		{"mem-channels", "n"},
+		{"pci-allowed", "A"},
+		{"pci-blocked", "B"},
+		{"iova-mode", ""},
+		{"base-virtaddr", ""},
+		{"num-trace-entries", ""},
+		{"env-context", ""},
+		{"msg-mempool-size", ""},
+		{"lcores", ""},
+		{"vfio-vf-token", ""},
 	} {
 		fs.StringP(s.name, s.short, "", "")
 	}
 	for _, b := range []struct{ name, short string }{
-		{"no-pci", "u"}, {"no-huge", ""}, {"single-file-segments", "g"}, {"huge-unlink", "R"}, {"limit-coredump", ""},
-		{"interrupt-mode", ""}, {"silence-noticelog", "q"}, {"disable-cpumask-locks", ""}, {"no-rpc-server", ""},
+		{"no-pci", "u"},
+		{"no-huge", ""},
+		{"single-file-segments", "g"},
+		{"huge-unlink", "R"},
+		{"limit-coredump", ""},
+		{"interrupt-mode", ""},
+		{"silence-noticelog", "q"},
+		{"disable-cpumask-locks", ""},
+		{"no-rpc-server", ""},
 	} {
 		fs.BoolP(b.name, b.short, false, "")
 	}

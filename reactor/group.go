@@ -137,6 +137,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	if err := r.openRecv(r.recvSizes()); err != nil {
 		return err
 	}
+	r.registerSlabs()
 	return r.wake.open(r)
 }
 
@@ -206,6 +207,9 @@ func (r *Reactor) tearDown() {
 // free gives all memory back: the kernel first, since it may still write to the rest.
 func (r *Reactor) free() {
 	r.ring.Close()
+	if r.threads != nil {
+		r.threads.ring.Close()
+	}
 	if r.recv != nil {
 		r.recv.Free()
 		iobuf.Unmap(r.recvMem)

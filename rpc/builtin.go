@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"syscall"
 )
 
 // The release of SPDK whose methods, parameters and errors are spoken.
@@ -46,6 +47,25 @@ func (s *Server) registerBuiltin() {
 		return s.version(), nil
 	}, "get_spdk_version").
 		Help("Name the product, its version, and the release of SPDK that it is compatible with.")
+	Handle(s, Startup|Runtime, "rpc_describe_methods", func(_ context.Context, p describeParams) ([]MethodInfo, error) {
+		return s.describe(p.Name)
+	}).
+		Help("Describe the methods and their parameters, or one method.")
+}
+
+type describeParams struct {
+	Name string `json:"name,omitempty"`
+}
+
+// describe returns what a client may call, or one method by its name or alias.
+func (s *Server) describe(name string) ([]MethodInfo, error) {
+	infos := slices.DeleteFunc(s.Methods(), func(m MethodInfo) bool {
+		return !s.allowed(m.Name) || name != "" && m.Name != name && !slices.Contains(m.Aliases, name)
+	})
+	if name != "" && len(infos) == 0 {
+		return nil, Errno(syscall.ENOENT, "method %s", name)
+	}
+	return infos, nil
 }
 
 // methodNames lists what a client may call, in alphabetical order.
@@ -55,7 +75,7 @@ func (s *Server) methodNames(current, aliases bool) []string {
 	names := []string{}
 	for name, m := range s.methods {
 		switch {
-		case name != m.name && !aliases, !s.allowed(m):
+		case name != m.name && !aliases, !s.allowed(m.name):
 		case current && s.framework.check(m) != nil:
 		default:
 			names = append(names, name)

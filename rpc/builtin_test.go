@@ -37,18 +37,19 @@ func callFails(t *testing.T, s *Server, method string, params any, code int, mes
 func TestBuiltinParameters(t *testing.T) {
 	var lines []string
 	for _, m := range New(Options{Logging: NewLogging()}).Methods() {
-		line := m.Name
+		words := []string{m.Name}
 		for _, p := range m.Params {
-			line += " " + p.Name + ":" + p.Type
+			word := p.Name + ":" + p.Type
 			if p.Required {
-				line += "!"
+				word += "!"
 			}
+			words = append(words, word)
 		}
-		line += fmt.Sprintf(" startup=%v runtime=%v", m.Startup, m.Runtime)
+		words = append(words, fmt.Sprintf("startup=%v runtime=%v", m.Startup, m.Runtime))
 		if len(m.Aliases) > 0 {
-			line += " was " + strings.Join(m.Aliases, " ")
+			words = append(append(words, "was"), m.Aliases...)
 		}
-		lines = append(lines, line)
+		lines = append(lines, strings.Join(words, " "))
 	}
 	want, err := os.ReadFile("testdata/builtin.txt")
 	if err != nil {

@@ -15,7 +15,7 @@ import (
 // DefaultSocket is where SPDK's clients look for the target.
 const DefaultSocket = "/var/tmp/spdk.sock"
 
-// The exit codes of RPCCommand.
+// The exit codes of Command.
 const (
 	exitDone   = 0
 	exitFailed = 1
@@ -35,6 +35,7 @@ A VALUE that is a number, true, false, null, [...], {...} or "..." is taken as
 JSON, and anything else as a string. A dot in KEY makes objects: a.b=1 is
 {"a":{"b":1}}. A string that looks like a number is put in quotes: port='"80"'.
 
+  help [METHOD]          list the methods, or describe one and its parameters
   save_config            print the configuration of the target
   load_config            load one from standard input into the target
 
@@ -47,21 +48,21 @@ Examples:
 Exit status: 0 done, 1 failed, 2 misused.
 `
 
-// RPCCommand is `pollux rpc`: args are what follows these two words, and the
+// Command is `pollux rpc`: args are what follows these two words, and the
 // result is the exit code. The result of the method goes to stdout, and words
 // about a failure go to stderr.
-func RPCCommand(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+func Command(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	call, err := parseCommand(args, stdin)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprint(stdout, commandUsage)
+		_, _ = io.WriteString(stdout, commandUsage)
 		return exitDone
 	case err != nil:
-		fmt.Fprintf(stderr, "pollux rpc: %v\nTry 'pollux rpc --help'.\n", err)
+		_, _ = fmt.Fprintf(stderr, "pollux rpc: %v\nTry 'pollux rpc --help'.\n", err)
 		return exitMisuse
 	}
 	if err := call.do(stdin, stdout, stderr); err != nil {
-		fmt.Fprintf(stderr, "pollux rpc: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "pollux rpc: %v\n", err)
 		return exitFailed
 	}
 	return exitDone
@@ -72,6 +73,7 @@ type command struct {
 	socket  string
 	timeout time.Duration
 	method  string
+	words   []string // after METHOD
 	params  any
 }
 
@@ -94,10 +96,22 @@ func parseCommand(args []string, stdin io.Reader) (*command, error) {
 		return nil, fmt.Errorf("a timeout of %g seconds", seconds)
 	}
 	c.timeout = time.Duration(seconds * float64(time.Second))
-	c.method = flags.Arg(0)
-	var err error
-	c.params, err = parseParams(flags.Args()[1:], stdin)
-	return c, err
+	c.method, c.words = flags.Arg(0), flags.Args()[1:]
+	return c, c.parseWords(stdin)
+}
+
+// parseWords reads what follows METHOD: its parameters, but for the commands
+// that are not methods.
+func (c *command) parseWords(stdin io.Reader) (err error) {
+	wordsMax := map[string]int{"help": 1, "save_config": 0, "load_config": 0}
+	most, local := wordsMax[c.method]
+	switch {
+	case !local:
+		c.params, err = parseParams(c.words, stdin)
+	case len(c.words) > most:
+		err = fmt.Errorf("%s: too many words", c.method)
+	}
+	return err
 }
 
 // parseParams reads the words after METHOD; none is nil.
@@ -171,12 +185,19 @@ func (c *command) do(stdin io.Reader, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	ctx, cancel := context.Background(), context.CancelFunc(func() {})
 	if c.timeout > 0 {
 		ctx, cancel = context.WithTimeout(ctx, c.timeout)
 	}
 	defer cancel()
+	if c.method == "help" {
+		text, err := c.help(ctx, client)
+		if err == nil {
+			_, err = io.WriteString(stdout, text)
+		}
+		return err
+	}
 	result, err := c.result(ctx, client, stdin, stderr)
 	if err != nil {
 		return err
@@ -193,7 +214,7 @@ func (c *command) result(ctx context.Context, client *Client, stdin io.Reader, s
 	case "load_config":
 		skipped, err := client.LoadConfig(ctx, stdin)
 		for _, entry := range skipped {
-			fmt.Fprintf(stderr, "pollux rpc: %s: skipped: it may only be called before the target is initialized\n", entry)
+			_, _ = fmt.Fprintf(stderr, "pollux rpc: %s: skipped: it may only be called before the target is initialized\n", entry)
 		}
 		return None{}, err
 	}

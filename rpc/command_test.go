@@ -12,7 +12,7 @@ import (
 // pollux runs the command and returns what it printed.
 func pollux(stdin string, args ...string) (code int, stdout, stderr string) {
 	var out, words bytes.Buffer
-	code = RPCCommand(args, strings.NewReader(stdin), &out, &words)
+	code = Command(args, strings.NewReader(stdin), &out, &words)
 	return code, out.String(), words.String()
 }
 
@@ -67,6 +67,7 @@ func TestCommandFailures(t *testing.T) {
 		{[]string{"nop", "a=1", "a=2"}, 2, "a is given twice"},
 		{[]string{"nop", "a=1", "a.b=2"}, 2, "a.b: a has a value already"},
 		{[]string{"nop", "{"}, 2, "parameters: not a JSON object"},
+		{[]string{"save_config", "a=1"}, 2, "save_config: too many words"},
 		{[]string{"nop", "-"}, 2, "standard input: not a JSON object"},
 	} {
 		code, out, words := pollux("[1]", c.args...)
@@ -76,12 +77,35 @@ func TestCommandFailures(t *testing.T) {
 	}
 }
 
+func TestCommandHelpOfTarget(t *testing.T) {
+	s := startServer(t, Options{})
+	code, out, words := pollux("", "-s", s.path, "help", "get_subsystem_config")
+	want := `framework_get_config
+  List the calls that make a subsystem as it is.
+  Older names: get_subsystem_config.
+  Only after framework_start_init.
+    name                         string, required
+    with_batches                 boolean, optional
+`
+	if code != 0 || out != want || words != "" {
+		t.Errorf("exit %d, %s, %s", code, out, words)
+	}
+	code, out, _ = pollux("", "-s", s.path, "help")
+	if code != 0 || !strings.Contains(out, "\nspdk_get_version                     Name the product") {
+		t.Errorf("exit %d, %s", code, out)
+	}
+	code, _, words = pollux("", "-s", s.path, "help", "nosuch")
+	if code != 1 || words != "pollux rpc: help: No such file or directory: method nosuch (-2)\n" {
+		t.Errorf("exit %d, %s", code, words)
+	}
+}
+
 func TestCommandHelp(t *testing.T) {
 	code, out, words := pollux("", "--help")
 	if code != 0 || words != "" || out != commandUsage {
 		t.Errorf("exit %d, %q, %q", code, out, words)
 	}
-	if lines := strings.Count(out, "\n"); lines > 24+4 {
+	if lines := strings.Count(out, "\n"); lines > 24+8 {
 		t.Errorf("help has %d lines", lines)
 	}
 }
@@ -96,7 +120,7 @@ func TestCommandSaveAndLoad(t *testing.T) {
 		if err := sh.Listen(filepath.Join(dir, path)); err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(func() { sh.Close() })
+		t.Cleanup(func() { _ = sh.Close() })
 	}
 	if code, _, words := pollux(shelfConfig, "-s", filepath.Join(dir, "1"), "load_config"); code != 0 || words != "" {
 		t.Fatalf("exit %d, %s", code, words)
@@ -157,13 +181,13 @@ func TestClient(t *testing.T) {
 
 	go func() {
 		<-s.started
-		s.Close()
+		_ = s.Close()
 	}()
 	if err := c.Call(t.Context(), "wait", nil, nil); err == nil {
 		t.Error("the server is closed, and a call succeeds")
 	}
 	<-s.ctx.Done()
-	s.Close()
+	_ = s.Close()
 	if err := c.Call(t.Context(), "nop", nil, nil); err == nil {
 		t.Error("the server is closed, and a call succeeds")
 	}

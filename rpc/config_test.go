@@ -195,7 +195,7 @@ func TestLoadConfigInRuntime(t *testing.T) {
 // TestLoadConfigWaitsForClient leaves framework_start_init to a client.
 func TestLoadConfigWaitsForClient(t *testing.T) {
 	sh := newShelf()
-	go sh.StartInit(t.Context())
+	go func() { _ = sh.StartInit(context.Background()) }()
 	if err := sh.loadConfig(t.Context(), []byte(`{"subsystems":[{"subsystem":"thing","config":[{"method":"thing_create","params":{"name":"a"}}]}]}`), LoadOptions{WaitForInit: true}); err != nil {
 		t.Fatal(err)
 	}

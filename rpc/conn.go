@@ -65,7 +65,7 @@ func (s *Server) serve(nc *net.UnixConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		nc.Close()
+		_ = nc.Close()
 		<-s.slots
 		return
 	}
@@ -106,7 +106,7 @@ func (c *conn) admit(r *request) (*Method, error) {
 		return nil, Errno(syscall.ECANCELED, "the server is closing")
 	}
 	m, err := c.server.lookup(r.method)
-	if err == nil && !c.server.allowed(m) {
+	if err == nil && !c.server.allowed(m.name) {
 		return nil, Errorf(CodeMethodNotFound, "Method not found: %s is not allowed by --rpcs-allowed", r.method)
 	}
 	return m, err
@@ -145,7 +145,7 @@ func (c *conn) answer(jc *jsonrpc2.Conn, numbered *jsonrpc2.Request, r *request,
 }
 
 // stopReading ends the connection after the calls in progress.
-func (c *conn) stopReading() { c.stream.conn.CloseRead() }
+func (c *conn) stopReading() { _ = c.stream.conn.CloseRead() }
 
 // Printf is called by the Conn with the reason when it ends a connection. What
 // the client did wrong is worth a line, and that it has gone is not.

@@ -223,14 +223,16 @@ func TestHandlePanics(t *testing.T) {
 		"channel": func() {
 			Handle(s, Runtime, "e", func(context.Context, struct {
 				A chan int `json:"a"`
-			}) (None, error) {
+			},
+			) (None, error) {
 				return None{}, nil
 			})
 		},
 		"bad bound": func() {
 			Handle(s, Runtime, "f", func(context.Context, struct {
 				A int `json:"a" min:"x"`
-			}) (None, error) {
+			},
+			) (None, error) {
 				return None{}, nil
 			})
 		},

@@ -62,12 +62,18 @@
 //
 // # Files
 //
-// server.go holds the Server and dispatch, method.go the registration,
-// schema.go, value.go, number.go and decode.go the strict decoding, errors.go
-// the translation of errors. stream.go is the dialect's framing as an
-// ObjectStream of sourcegraph/jsonrpc2, message.go the checks of what is in a
-// frame, conn.go a connection, listen.go the socket and its lock file.
-// framework.go keeps the two states, config.go and load.go the saved
-// configuration, builtin.go and log.go the methods every server has.
-// client.go is the other end, and command.go `pollux rpc` on top of it.
+//   - server.go: the Server, dispatch, Call; method.go: Handle and a method's
+//     options; limits.go: every bound of what a client can take up
+//   - schema.go, value.go, number.go, decode.go: what a parameter type says,
+//     a JSON value with all its digits and duplicates, strict decoding
+//   - errors.go: the one translation of errors into codes and messages
+//   - listen.go: the socket and its lock file; frames.go: where a JSON value
+//     ends; message.go: the checks of a request and the form of a reply;
+//     stream.go: these as an ObjectStream of sourcegraph/jsonrpc2, with batches
+//     and half-closed clients; conn.go: one client, the order of its calls
+//   - framework.go: the two states; config.go: subsystems and their saved
+//     configuration; load.go: loading one
+//   - builtin.go, log.go: the methods every server has
+//   - client.go, clientconfig.go: the other end; command.go, help.go: `pollux
+//     rpc` on top of it, which the program calls as Command
 package rpc

@@ -65,9 +65,9 @@ func FuzzStream(f *testing.F) {
 // methods of its own.
 func exchange(t *testing.T, data []byte, piece int) []string {
 	s := New(Options{Log: slog.New(slog.DiscardHandler), Limits: Limits{RequestSize: 1 << 16}})
-	defer s.Close()
+	defer func() { _ = s.Close() }()
 	ours, theirs := socketPair(t)
-	defer theirs.Close()
+	defer func() { _ = theirs.Close() }()
 	s.slots <- struct{}{}
 	s.serve(ours)
 	go func() {
@@ -76,7 +76,7 @@ func exchange(t *testing.T, data []byte, piece int) []string {
 				break
 			}
 		}
-		theirs.CloseWrite()
+		_ = theirs.CloseWrite()
 	}()
 	answer, err := io.ReadAll(theirs)
 	if err != nil && !errors.Is(err, unix.ECONNRESET) {

@@ -39,8 +39,7 @@ func listen(path string) (*listener, error) {
 	}
 	l := &listener{path: path, lock: lock}
 	if err := l.bind(); err != nil {
-		l.releaseLock()
-		return nil, fmt.Errorf("RPC socket %s: %w", path, err)
+		return nil, errors.Join(fmt.Errorf("RPC socket %s: %w", path, err), l.releaseLock())
 	}
 	return l, nil
 }
@@ -141,12 +140,14 @@ func readOwner(lock *os.File) string {
 }
 
 // close stops listening and removes first the socket and then the lock.
-func (l *listener) close() {
-	_ = l.UnixListener.Close()
-	l.releaseLock()
+func (l *listener) close() error {
+	return errors.Join(l.UnixListener.Close(), l.releaseLock())
 }
 
-func (l *listener) releaseLock() {
-	_ = os.Remove(l.path + ".lock")
-	_ = l.lock.Close()
+func (l *listener) releaseLock() error {
+	err := os.Remove(l.path + ".lock")
+	if errors.Is(err, fs.ErrNotExist) {
+		err = nil
+	}
+	return errors.Join(err, l.lock.Close())
 }

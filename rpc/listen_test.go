@@ -14,7 +14,7 @@ import (
 func quietServer(t *testing.T) *Server {
 	t.Helper()
 	s := New(Options{Log: slog.New(slog.DiscardHandler)})
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -48,7 +48,7 @@ func TestSocketLifecycle(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, info, err)
 		}
 	}
-	s.Close()
+	_ = s.Close()
 	mustNotExist(t, path)
 	mustNotExist(t, path+".lock")
 	if err := s.Listen(path); err == nil {
@@ -69,7 +69,7 @@ func TestSocketInUse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
+	defer func() { _ = c.Close() }()
 	if err := c.Call(t.Context(), "spdk_get_version", nil, nil); err != nil {
 		t.Error(err)
 	}
@@ -84,7 +84,7 @@ func TestStaleSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.SetUnlinkOnClose(false)
-	l.Close()
+	_ = l.Close()
 	if err := os.WriteFile(path+".lock", []byte("99999999\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -99,7 +99,7 @@ func TestStaleSocket(t *testing.T) {
 	if c, err := Dial(path); err != nil {
 		t.Error(err)
 	} else {
-		c.Close()
+		_ = c.Close()
 	}
 }
 
@@ -139,9 +139,18 @@ func TestSocketWithAt(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.Close()
-	s.Close()
+	_ = c.Close()
+	_ = s.Close()
 	mustNotExist(t, "@s")
+}
+
+func TestAllowedMethodThatIsNone(t *testing.T) {
+	s := New(Options{Allowed: []string{"spdk_get_version", "spdk_get_vresion"}})
+	path := filepath.Join(t.TempDir(), "s")
+	expectError(t, s.Listen(path), "there is no method spdk_get_vresion")
+	s = New(Options{Allowed: []string{"get_spdk_version"}})
+	expectError(t, s.Listen(path), "get_spdk_version is an older name of spdk_get_version")
+	mustNotExist(t, path)
 }
 
 func TestDialErrors(t *testing.T) {

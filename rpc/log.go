@@ -134,17 +134,25 @@ func (s *Server) registerLog(l *Logging) {
 			return None{}, nil
 		}
 	}
-	Handle(s, both, "log_set_level", setLevel(&l.Level), "set_log_level")
-	Handle(s, both, "log_get_level", getLevel(&l.Level), "get_log_level")
-	Handle(s, both, "log_set_print_level", setLevel(&l.PrintLevel), "set_log_print_level")
-	Handle(s, both, "log_get_print_level", getLevel(&l.PrintLevel), "get_log_print_level")
-	Handle(s, both, "log_set_flag", setFlag(true), "set_log_flag")
-	Handle(s, both, "log_clear_flag", setFlag(false), "clear_log_flag")
+	Handle(s, both, "log_set_level", setLevel(&l.Level), "set_log_level").
+		Help("Set the level of what goes to the system's log.")
+	Handle(s, both, "log_get_level", getLevel(&l.Level), "get_log_level").
+		Help("Get the level of what goes to the system's log.")
+	Handle(s, both, "log_set_print_level", setLevel(&l.PrintLevel), "set_log_print_level").
+		Help("Set the level of what goes to standard error.")
+	Handle(s, both, "log_get_print_level", getLevel(&l.PrintLevel), "get_log_print_level").
+		Help("Get the level of what goes to standard error.")
+	Handle(s, both, "log_set_flag", setFlag(true), "set_log_flag").
+		Help("Let the debug lines of one part of the program through, or of all.")
+	Handle(s, both, "log_clear_flag", setFlag(false), "clear_log_flag").
+		Help("Hold back the debug lines of one part of the program, or of all.")
 	Handle(s, both, "log_get_flags", func(context.Context, None) (map[string]bool, error) {
 		return l.Flags(), nil
-	}, "get_log_flags")
+	}, "get_log_flags").
+		Help("List the parts of the program and whether their debug lines come through.")
 	Handle(s, Runtime, "log_enable_timestamps", func(_ context.Context, p timestampParams) (None, error) {
 		l.Timestamps.Store(p.Enabled)
 		return None{}, nil
-	}).DecodeError(CodeInvalidParams, "spdk_json_decode_object failed")
+	}).DecodeError(CodeInvalidParams, "spdk_json_decode_object failed").
+		Help("Begin each line on standard error with the time, or not.")
 }

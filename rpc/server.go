@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -111,8 +112,23 @@ func (s *Server) logAlias(alias, name string) {
 }
 
 // allowed reports whether clients may call the method.
-func (s *Server) allowed(m *Method) bool {
-	return len(s.options.Allowed) == 0 || slices.Contains(s.options.Allowed, m.name)
+func (s *Server) allowed(name string) bool {
+	return len(s.options.Allowed) == 0 || slices.Contains(s.options.Allowed, name)
+}
+
+// checkAllowed finds in Options.Allowed what is not the name of a method.
+func (s *Server) checkAllowed() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	for _, name := range s.options.Allowed {
+		switch m := s.methods[name]; {
+		case m == nil:
+			return fmt.Errorf("--rpcs-allowed: there is no method %s", name)
+		case m.name != name:
+			return fmt.Errorf("--rpcs-allowed: %s is an older name of %s; give that", name, m.name)
+		}
+	}
+	return nil
 }
 
 // Call calls a method within the process, with the checks and the decoding
@@ -158,6 +174,9 @@ func (s *Server) run(ctx context.Context, m *Method, params json.RawMessage) (js
 // left behind is told from one in use. Listen returns when the socket is
 // ready; the clients are served until Close.
 func (s *Server) Listen(path string) error {
+	if err := s.checkAllowed(); err != nil {
+		return err
+	}
 	l, err := listen(path)
 	if err != nil {
 		return err
@@ -165,8 +184,7 @@ func (s *Server) Listen(path string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		l.close()
-		return net.ErrClosed
+		return errors.Join(net.ErrClosed, l.close())
 	}
 	s.listeners = append(s.listeners, l)
 	s.work.Go(func() { s.accept(l) })
@@ -176,7 +194,7 @@ func (s *Server) Listen(path string) error {
 // Close stops listening, removes socket and lock file, ends the context of
 // waiting methods, and returns when all calls in progress have ended and
 // their replies are written or their clients have gone. A method must not
-// call it.
+// call it. The error is that a file could not be removed.
 func (s *Server) Close() error {
 	s.mu.Lock()
 	s.closed = true
@@ -189,18 +207,19 @@ func (s *Server) Close() error {
 	s.mu.Unlock()
 
 	s.cancel()
+	var err error
 	for _, l := range listeners {
-		l.close()
+		err = errors.Join(err, l.close())
 	}
 	for _, c := range conns {
 		c.stopReading()
 	}
 	late := time.AfterFunc(closeTimeout, func() {
 		for _, c := range conns {
-			c.stream.Close()
+			_ = c.stream.Close()
 		}
 	})
 	defer late.Stop()
 	s.work.Wait()
-	return nil
+	return err
 }

@@ -179,7 +179,7 @@ func (s *stream) finish(number uint64) {
 	defer s.mu.Unlock()
 	delete(s.open, number)
 	if s.draining && len(s.open) == 0 {
-		s.conn.SetReadDeadline(time.Unix(1, 0))
+		_ = s.conn.SetReadDeadline(time.Unix(1, 0))
 	}
 }
 
@@ -191,9 +191,9 @@ func (s *stream) write(reply []byte) error {
 	}
 	s.writing.Lock()
 	defer s.writing.Unlock()
-	s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
+	_ = s.conn.SetWriteDeadline(time.Now().Add(s.writeTimeout))
 	if _, err := s.conn.Write(append(reply, '\n')); err != nil {
-		s.Close()
+		_ = s.Close()
 		return err
 	}
 	return nil

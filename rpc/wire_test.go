@@ -59,7 +59,7 @@ func startServer(t *testing.T, o Options) *testServer {
 	if err := s.Listen(s.path); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { s.Close() })
+	t.Cleanup(func() { _ = s.Close() })
 	return s
 }
 
@@ -90,14 +90,23 @@ func (s *testServer) dial(t *testing.T) *peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { nc.Close() })
-	nc.SetDeadline(time.Now().Add(testTimeout))
+	t.Cleanup(func() { _ = nc.Close() })
+	if err := nc.SetDeadline(time.Now().Add(testTimeout)); err != nil {
+		t.Fatal(err)
+	}
 	return &peer{t, nc.(*net.UnixConn), bufio.NewReader(nc)}
 }
 
 func (p *peer) send(text string) {
 	p.t.Helper()
 	if _, err := io.WriteString(p, text); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p *peer) closeWrite() {
+	p.t.Helper()
+	if err := p.CloseWrite(); err != nil {
 		p.t.Fatal(err)
 	}
 }
@@ -171,6 +180,7 @@ func TestDialect(t *testing.T) {
 		{"string at the top", `"hello"`, invalid("null", "it is a string, not an object")},
 		{"number at the top", "5\n", invalid("null", "it is a number, not an object")},
 		{"null at the top", "null", invalid("null", "it is null, not an object")},
+		{"indented as SPDK's Go client does", "{\n\t\"id\": 7,\n\t\"jsonrpc\": \"2.0\",\n\t\"method\": \"nop\",\n\t\"params\": null\n}\n", reply("7", "true")},
 		{"unknown method", `{"jsonrpc":"2.0","id":1,"method":"nosuch"}`, failure("1", "-32601", "Method not found: nosuch")},
 		{"null params", `{"jsonrpc":"2.0","id":1,"method":"raw","params":null}`, reply("1", `"absent"`)},
 		{"absent params", `{"jsonrpc":"2.0","id":1,"method":"raw"}`, reply("1", `"absent"`)},
@@ -278,7 +288,7 @@ func TestHalfClose(t *testing.T) {
 	s := startServer(t, Options{})
 	p := s.dial(t)
 	p.send(`{"id":7,"method":"wait","params":{"key":"k"}}` + addCall)
-	p.CloseWrite()
+	p.closeWrite()
 	p.expect(addReply)
 	<-s.started
 	s.release <- struct{}{}
@@ -289,7 +299,7 @@ func TestHalfClose(t *testing.T) {
 func TestHalfCloseWithinRequest(t *testing.T) {
 	p := startServer(t, Options{}).dial(t)
 	p.send(addCall + `{"id":`)
-	p.CloseWrite()
+	p.closeWrite()
 	p.expect(addReply)
 	p.expectEnd()
 }
@@ -303,9 +313,9 @@ func TestHangUp(t *testing.T) {
 		p.send(`{"id":1,"method":"wait"}`)
 		<-s.started
 		if halfFirst {
-			p.CloseWrite()
+			p.closeWrite()
 		}
-		p.Close()
+		_ = p.Close()
 		if err := <-s.ended; !errors.Is(err, context.Canceled) {
 			t.Errorf("context ended with %v", err)
 		}
@@ -377,7 +387,7 @@ func TestConnectionLimit(t *testing.T) {
 		t.Errorf("%d connections are served", n)
 	}
 	s.mu.RUnlock()
-	first.Close()
+	_ = first.Close()
 	third.expect(addReply)
 }
 

@@ -11,6 +11,7 @@ packages='
 gcc              | gcc                   | the race detector
 libc6-dev        | /usr/include/stdlib.h | the race detector
 git              | git                   | static checks (list of sources)
+shellcheck       | shellcheck            | static checks of the shell scripts
 libiscsi-bin     | iscsi-test-cu         | conformance and interop: libiscsi, an initiator in user space
 qemu-utils       | qemu-img              | interop: an image to a LUN and back
 qemu-block-extra | /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so | interop: the iSCSI driver of qemu-img

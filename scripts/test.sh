@@ -1,44 +1,50 @@
 #!/usr/bin/env bash
 # test.sh PHASE...: runs the phases in order, all of them, and ends with one line that says what failed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
-full=${POLLUX_TEST_FULL:-}
+cd "$(dirname "$0")/.." || exit
 fuzztime=${FUZZTIME:-10s}
 
-# Packages whose tests need nothing but Go: all but what lies under test/, and the layering test.
+# Packages whose tests need nothing but Go: all that does not lie below test/.
 units() { go list ./... | grep -v '^pollux/test/'; }
-# Packages under test/ that drive the built binary; a folder that is not there yet has nothing to say.
-present() {
-	local p
-	for p in "$@"; do [ ! -d "test/$p" ] || echo "./test/$p/..."; done
+have_c() { [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; }
+
+# gotest ARGUMENT...: go test, of whose output only what a person wants is left.
+gotest() {
+	if [ -n "${POLLUX_TEST_VERBOSE:-}" ]; then
+		go test -v -count=1 "$@"
+	else
+		go test -json -count=1 "$@" 2>&1 | go run ./test/summary
+	fi
 }
-gotest() { go test -v -count=1 "$@"; }
+export -f gotest
+on_units() { units | xargs -r bash -o pipefail -c 'gotest "$@"' gotest "$@"; }
+
+# drive FOLDER...: the tests below test/ that drive the built binary. A folder that is not there yet is left out.
+drive() {
+	local folder packages=()
+	for folder in "$@"; do [ ! -d "test/$folder" ] || packages+=("./test/$folder/..."); done
+	[ ${#packages[@]} -gt 0 ] || { echo "note: nothing there yet"; return 0; }
+	gotest -timeout "${PHASE_TIMEOUT:-1200s}" "${packages[@]}"
+}
 
 deps() { scripts/deps.sh; }
 check() { scripts/check.sh; }
-unit() { units | xargs -r go test -v -count=1 -timeout "${UNIT_TIMEOUT:-110s}"; }
+unit() { on_units -timeout "${UNIT_TIMEOUT:-110s}"; }
 race() {
-	[ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null || {
-		echo "note: no C compiler: tests run without the race detector"
-		units | xargs -r go test -v -count=1 -timeout 600s -tags invariants
-		return
-	}
-	units | xargs -r go test -v -count=1 -timeout 900s -race -tags invariants
+	if have_c; then
+		on_units -timeout 900s -race -tags invariants
+	else
+		echo "note: no C compiler: no race detector, the invariants alone"
+		on_units -timeout 900s -tags invariants
+	fi
 }
-benchonce() { units | xargs -r go test -count=1 -timeout 300s -run '^$' -bench . -benchtime 1x; }
+benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
-live() { built present target fault && each $(present target fault); }
-sim() { built present sim && each $(present sim); }
-interop() { built present interop && each $(present interop); }
-conformance() { built present conformance && each $(present conformance); }
-vm() { built present vm && each $(present vm); }
-
-# built FUNC WORD...: true when FUNC lists something to test and there is a program to test it with.
-built() {
-	[ -n "$("$@")" ] || { echo "note: nothing there yet"; return 1; }
-	[ -f main.go ] || echo "note: no main.go yet: the peers alone are tested"
-}
-each() { gotest -timeout "${PHASE_TIMEOUT:-1200s}" "$@"; }
+live() { drive target quickstart gate fault bench; }
+sim() { drive sim; }
+interop() { drive interop; }
+conformance() { POLLUX_TEST_TAGS=invariants drive conformance; }
+vm() { drive vm; }
 
 if [ "${1:-}" = --phase ]; then
 	"$2"
@@ -54,4 +60,4 @@ if [ ${#failed[@]} -gt 0 ]; then
 	echo "FAILED: ${failed[*]} ($# phases, $took s)"
 	exit 1
 fi
-echo "passed: $# phases in $took s${full:+ (full)}"
+echo "passed: $# phases in $took s${POLLUX_TEST_FULL:+ (full)}"

@@ -1,4 +1,3 @@
-// Package test drives the built binary; the tests at its top look at the shape of the source alone.
 package test
 
 import (

@@ -52,7 +52,7 @@ func NewWithout(t testing.TB, n int, without uring.Features) *World {
 	}
 	each := make([]reactor.Stepped, n)
 	for i := range each {
-		k := &kernel{w: w, features: uring.FeaturesAll &^ without, bufs: map[uint16]*uring.BufRing{}}
+		k := &kernel{w: w, features: uring.FeaturesAll &^ without, bufs: map[uint16]*uring.BufRing{}, fixed: map[int][]byte{}}
 		k.q = uring.NewRing(k, sqEntries, cqEntries)
 		w.kernels = append(w.kernels, k)
 		each[i] = reactor.Stepped{Clock: w, Ring: k.q, Bufs: iobuf.NewPool(w.Budget), Drive: w.drive}

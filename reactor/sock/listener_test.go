@@ -18,7 +18,7 @@ import (
 	"pollux/reactor/uring"
 )
 
-func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
+func dial(t testing.TB, addr netip.AddrPort) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
@@ -143,7 +143,7 @@ func TestBlockedSendTimesOut(t *testing.T) {
 		}
 		ended := make(chan sock.Reason, 1)
 		all, err := sock.ListenAll(g, netip.MustParseAddrPort("127.0.0.1:0"), func(r *reactor.Reactor, fd int) {
-			e := &echo{freed: ended, pending: make([]byte, 64<<20)}
+			e := &echo{freed: ended, pending: make([]byte, 16<<20)}
 			e.SetSendTimeout(20 * time.Millisecond)
 			e.Open(r, fd, e)
 			e.Dirty()

@@ -3,6 +3,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,9 +31,9 @@ const (
 	enterExtArg         = 1 << 3
 	enterRegisteredRing = 1 << 4
 
-	registerBuffers    = 0
-	unregisterBuffers  = 1
 	registerProbe      = 8
+	registerBuffers2   = 15
+	registerUpdate     = 16
 	registerIOWQAff    = 17
 	registerRingFds    = 20
 	registerPbufRing   = 22
@@ -260,6 +261,45 @@ func (k *linux) Close() {
 func (k *linux) RegisterBuffers(b *BufRing) syscall.Errno {
 	reg := b.register()
 	_, errno := k.register(registerPbufRing, unsafe.Pointer(&reg), 1)
+	return errno
+}
+
+// FixedMax is how many registered buffers there can be.
+const FixedMax = 1 << 14
+
+// rsrcRegister and rsrcUpdate are struct io_uring_rsrc_register and struct io_uring_rsrc_update2.
+type rsrcRegister struct {
+	nr, flags  uint32
+	_          uint64
+	data, tags uint64
+}
+
+type rsrcUpdate struct {
+	offset, _  uint32
+	data, tags uint64
+	nr, _      uint32
+}
+
+// openFixed makes the table of registered buffers, empty (since 5.19).
+func (k *linux) openFixed() bool {
+	const sparse = 1
+	reg := rsrcRegister{nr: FixedMax, flags: sparse}
+	_, errno := k.register(registerBuffers2, unsafe.Pointer(&reg), int(unsafe.Sizeof(reg)))
+	return errno == 0
+}
+
+// SetFixed pins mem, which counts against RLIMIT_MEMLOCK, or unpins what was there.
+func (k *linux) SetFixed(index int, mem []byte) syscall.Errno {
+	if index >= FixedMax {
+		return unix.EINVAL
+	}
+	iov := &Iovec{}
+	if mem != nil {
+		iov.Set(mem)
+	}
+	up := rsrcUpdate{offset: uint32(index), data: uint64(uintptr(unsafe.Pointer(iov))), nr: 1}
+	_, errno := k.register(registerUpdate, unsafe.Pointer(&up), int(unsafe.Sizeof(up)))
+	runtime.KeepAlive(iov)
 	return errno
 }
 

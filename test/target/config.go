@@ -34,6 +34,7 @@ type Config struct {
 	Binary   string // Pollux: the program; empty builds it
 	Cores    string // cores for the whole process, as taskset -c takes them; empty is all
 	Nodes    []Node
+	Host     string // address of the portal; empty is 127.0.0.1
 	Dir      string // the server's folder; empty makes one
 }
 
@@ -42,7 +43,9 @@ type Node struct {
 	Name                     string
 	LUNs                     []LUN
 	CHAP                     *CHAP
-	HeaderDigest, DataDigest bool // the target insists on them
+	HeaderDigest, DataDigest bool     // the target insists on them
+	QueueDepth               int      // Pollux: commands in flight; 0 is 64
+	Initiators               []string // the names that are let in; empty is all
 }
 
 // LUN is one logical unit, numbered from 0 in order.

@@ -19,6 +19,8 @@ import (
 const (
 	// EnvBinary names a Pollux program to test instead of building one.
 	EnvBinary = "POLLUX_BINARY"
+	// EnvTags are build tags for the program, such as invariants.
+	EnvTags = "POLLUX_TEST_TAGS"
 	// EnvCache is the folder of unpacked peers and guest images; default pollux-test in the user's cache.
 	EnvCache = "POLLUX_TEST_CACHE"
 	// EnvPorts is a range such as 21000-31999 to take TCP ports from.
@@ -77,12 +79,17 @@ func exists(path string) bool {
 	return !errors.Is(err, fs.ErrNotExist)
 }
 
-// PolluxBinary is the program under test, built when EnvBinary does not name one. Processes that build at the same time
-// wait for one another; the go command leaves an up-to-date program alone.
+// PolluxBinary is the program under test: EnvBinary, or one that is built with the tags of EnvTags.
 var PolluxBinary = sync.OnceValues(func() (string, error) {
 	if path := os.Getenv(EnvBinary); path != "" {
 		return filepath.Abs(path)
 	}
+	return Build(os.Getenv(EnvTags))
+})
+
+// Build makes the program with build tags and returns its path. Processes that build at the same time wait for one another;
+// the go command leaves an up-to-date program alone.
+func Build(tags string) (string, error) {
 	if !exists(filepath.Join(Root(), "main.go")) {
 		return "", fmt.Errorf("main.go: %w", ErrMissing)
 	}
@@ -98,19 +105,21 @@ var PolluxBinary = sync.OnceValues(func() (string, error) {
 	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
 		return "", err
 	}
-	path := filepath.Join(out, "pollux")
-	cmd := exec.Command("go", "build", "-trimpath", "-o", path, ".")
+	path := filepath.Join(out, strings.Join(append([]string{"pollux"}, strings.FieldsFunc(tags, isComma)...), "-"))
+	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-o", path, ".")
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if text, err := cmd.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("go build: %w\n%s", err, text)
 	}
 	return path, nil
-})
+}
 
-// freePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
+func isComma(r rune) bool { return r == ',' }
+
+// FreePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
 // ports for outgoing connections, so that a restarted server finds its port free.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	low, high := 21000, 31999
 	if text := os.Getenv(EnvPorts); text != "" {
 		if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d-%d", &low, &high); err != nil || low > high {

@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"fmt"
 	"os/exec"
 	"strconv"
@@ -14,9 +15,8 @@ type polluxDriver struct{}
 type object = map[string]any
 
 const (
-	portalTag    = 1
-	initiatorTag = 1
-	queueDepth   = 64
+	portalTag         = 1
+	defaultQueueDepth = 64
 )
 
 func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
@@ -27,31 +27,28 @@ func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
 			return nil, err
 		}
 	}
-	mask := fmt.Sprintf("0x%x", uint64(1)<<max(s.cfg.Reactors, 1)-1)
-	args := []string{"serve", "-m", mask, "-r", s.rpcSocket()}
+	args := []string{"serve", "-m", coreMask(s.cfg), "-r", s.rpcSocket()}
 	if s.cfg.Mode != "" {
 		args = append(args, "--mode", s.cfg.Mode)
 	}
 	return exec.Command(binary, append(args, s.cfg.Args...)...), nil
 }
 
+// coreMask has one reactor on each of the first cores, or on the core that the server is confined to.
+func coreMask(cfg Config) string {
+	mask := uint64(1)<<max(cfg.Reactors, 1) - 1
+	if first, err := strconv.Atoi(cfg.Cores); err == nil {
+		mask <<= first
+	}
+	return fmt.Sprintf("0x%x", mask)
+}
+
 func (polluxDriver) ready(s *Server) error { return s.RPC("framework_wait_init", nil, nil) }
 
 func (polluxDriver) configure(s *Server) error {
-	calls := []struct {
-		method string
-		params object
-	}{
-		{"iscsi_create_portal_group", object{
-			"tag":     portalTag,
-			"portals": []object{{"host": "127.0.0.1", "port": strconv.Itoa(s.port)}},
-		}},
-		{"iscsi_create_initiator_group", object{"tag": initiatorTag, "initiators": []string{"ANY"}, "netmasks": []string{"ANY"}}},
-	}
-	for _, c := range calls {
-		if err := s.RPC(c.method, c.params, nil); err != nil {
-			return err
-		}
+	portals := []object{{"host": s.Host(), "port": strconv.Itoa(s.port)}}
+	if err := s.RPC("iscsi_create_portal_group", object{"tag": portalTag, "portals": portals}, nil); err != nil {
+		return err
 	}
 	for i, n := range s.cfg.Nodes {
 		if err := createNode(s, n, i+1); err != nil {
@@ -61,7 +58,16 @@ func (polluxDriver) configure(s *Server) error {
 	return nil
 }
 
-func createNode(s *Server, n Node, authTag int) error {
+// createNode makes a node with an initiator group and an auth group of its own, which have its tag.
+func createNode(s *Server, n Node, tag int) error {
+	initiators := n.Initiators
+	if len(initiators) == 0 {
+		initiators = []string{"ANY"}
+	}
+	group := object{"tag": tag, "initiators": initiators, "netmasks": []string{"ANY"}}
+	if err := s.RPC("iscsi_create_initiator_group", group, nil); err != nil {
+		return err
+	}
 	luns := []object{}
 	for i, l := range n.LUNs {
 		name := lunName(n.Name, i)
@@ -71,8 +77,8 @@ func createNode(s *Server, n Node, authTag int) error {
 		luns = append(luns, object{"bdev_name": name, "lun_id": i})
 	}
 	node := object{
-		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": queueDepth,
-		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": initiatorTag}},
+		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": cmp.Or(n.QueueDepth, defaultQueueDepth),
+		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": tag}},
 		"disable_chap": n.CHAP == nil, "header_digest": n.HeaderDigest, "data_digest": n.DataDigest,
 	}
 	if n.CHAP != nil {
@@ -81,10 +87,10 @@ func createNode(s *Server, n Node, authTag int) error {
 			secret["muser"], secret["msecret"] = n.CHAP.MutualUser, n.CHAP.MutualSecret
 			node["mutual_chap"] = true
 		}
-		if err := s.RPC("iscsi_create_auth_group", object{"tag": authTag, "secrets": []object{secret}}, nil); err != nil {
+		if err := s.RPC("iscsi_create_auth_group", object{"tag": tag, "secrets": []object{secret}}, nil); err != nil {
 			return err
 		}
-		node["require_chap"], node["chap_group"] = true, authTag
+		node["require_chap"], node["chap_group"] = true, tag
 	}
 	return s.RPC("iscsi_create_target_node", node, nil)
 }

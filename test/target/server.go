@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -51,7 +53,7 @@ func Launch(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg, err)
 	}
-	port, err := freePort()
+	port, err := FreePort()
 	if err != nil {
 		return nil, err
 	}
@@ -138,6 +140,15 @@ func (s *Server) Kill() error {
 	return nil
 }
 
+// Pause keeps the server from running until Resume.
+func (s *Server) Pause() error { return s.proc.cmd.Process.Signal(syscall.SIGSTOP) }
+
+// Resume lets a paused server run on.
+func (s *Server) Resume() error { return s.proc.cmd.Process.Signal(syscall.SIGCONT) }
+
+// Kind is the server's program.
+func (s *Server) Kind() Kind { return s.cfg.Kind }
+
 // Running tells whether the server's process is there.
 func (s *Server) Running() bool { return s.proc != nil && !s.proc.ended() }
 
@@ -155,7 +166,10 @@ func (s *Server) Close() {
 }
 
 // Portal is the address of the server's portal.
-func (s *Server) Portal() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Portal() string { return net.JoinHostPort(s.Host(), strconv.Itoa(s.port)) }
+
+// Host is the address of the portal.
+func (s *Server) Host() string { return cmp.Or(s.cfg.Host, "127.0.0.1") }
 
 // Port is the TCP port of the portal.
 func (s *Server) Port() int { return s.port }
@@ -215,6 +229,11 @@ func (s *Server) Log() string {
 func (s *Server) logPath() string { return filepath.Join(s.dir, "log") }
 
 func (s *Server) rpcSocket() string { return filepath.Join(s.dir, "rpc.sock") }
+
+// File is the path of the file behind an AIO LUN.
+func (s *Server) File(node string, i int) string {
+	return filepath.Join(s.dir, lunName(node, i)+".img")
+}
 
 // backingFile makes the file behind a LUN, once, and returns its path.
 func (s *Server) backingFile(l LUN, name string) (string, error) {

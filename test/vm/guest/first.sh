@@ -11,8 +11,9 @@ exec </dev/null >/dev/host.output 2>&1
 ip link set lo up
 ip address add 192.0.2.10/24 dev eth0
 ip link set eth0 up
+# shellcheck source=/dev/null
 . $INPUT/environment
-cd /root
+cd /root || exit
 setsid -w bash $INPUT/script
 status=$?
 dmesg | tail -n 60 >/dev/host.dmesg

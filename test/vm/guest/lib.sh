@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # What scripts in the guest have in common:  . "$INPUT/lib.sh"
 # $HOST leads to the host's 127.0.0.1, $PORT is the portal there.
 set -euo pipefail

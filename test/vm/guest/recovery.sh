@@ -1,5 +1,7 @@
+# shellcheck shell=bash
 # The target goes away under a mounted file system that is being written to, by SIGTERM and by SIGKILL, and comes back: the
 # session recovers, nothing that was written is lost. From the host: FILE_NODE (aio).
+# shellcheck source=test/vm/guest/lib.sh
 . "$INPUT/lib.sh"
 tree=/usr/sbin
 

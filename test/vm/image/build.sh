@@ -101,7 +101,7 @@ make_initramfs() { # ROOT VERSION BUSYBOX-DEB
 	mkdir -p "$tree"/{bin,dev,proc,sys,run,newroot,modules}
 	unpack "$3" "$tree" --exclude='./usr/share'
 	[ -x "$tree/bin/busybox" ] || mv "$tree/usr/bin/busybox" "$tree/bin/busybox"
-	rm -rf "$tree/usr"
+	rm -rf "${tree:?}/usr"
 	for module in "${boot_modules[@]}"; do
 		modprobe -S "$2" -d "$1" --show-depends "$module" 2>/dev/null
 	done | awk '$1 == "insmod" && !seen[$2]++ {print $2}' | while read -r file; do
