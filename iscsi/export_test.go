@@ -61,3 +61,15 @@ func (s *Server) Tasks() (n int) {
 	}
 	return n
 }
+
+// ExpCmdSN is the next command that the session with an ISID expects (when its reactor rests).
+func (s *Server) ExpCmdSN(isid ISID) uint32 {
+	for _, l := range s.locals {
+		for _, c := range l.conns {
+			if c.session.key.isid == isid {
+				return c.session.expCmdSN
+			}
+		}
+	}
+	return 0
+}
