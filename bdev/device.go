@@ -1,127 +1,144 @@
 package bdev
 
 import (
-	"log/slog"
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
 
 	"pollux/reactor"
 )
 
-// Spec is what a module says of a device when it registers it.
-type Spec struct {
-	Name              string
-	Aliases           []string
-	UUID              [16]byte // zero: one is derived from the name, the same at every start
-	ProductName       string   // "Malloc disk", ... (clients compare it exactly)
-	BlockSize         uint32   // bytes, power of two, 512 to 65536
-	Blocks            uint64
-	PhysicalBlockSize uint32 // bytes, 0: BlockSize
-	ReadOnly          bool
-	WriteCache        bool // completed writes are durable only after a flush
-	Rotational        bool
-	Limits            Limits
-	Backend           Backend
-	// DriverSpecific is what bdev_get_bdevs shows under driver_specific; nil for nothing. Control plane.
-	DriverSpecific func() any
+// Device is a named block device. Its methods may be called from anywhere unless they say otherwise.
+type Device struct {
+	spec     Spec
+	registry *Registry
+	created  time.Time
+	home     *reactor.Reactor
+	lanes    []*lane       // by reactor ID
+	blocks   atomic.Uint64 // written by Resize, read by whoever asks for the size
+
+	// Fixed at registration.
+	shift    uint8 // log2 of the block size
+	native   [OpCount]bool
+	can      [OpCount]bool
+	limits   [OpCount]opLimit
+	segments int
+	zeroes   []byte
+
+	resizing sync.Mutex // one Resize at a time
+	locks    *RangeLock // in order of arrival; the home reactor's
+
+	// Under the registry's mutex.
+	descs    []*Desc
+	writers  int
+	claim    string
+	removing bool
+
+	opened atomic.Int32           // descs; written by Open and Close
+	unused atomic.Pointer[func()] // called once, when opened becomes 0; Unregister sets it
 }
 
-// Limits of one request to the module, in blocks; 0 is no limit. The generic layer splits what is larger.
-type Limits struct {
-	MaxTransferBlocks      uint32
-	MaxUnmapBlocks         uint64
-	MaxWriteZeroesBlocks   uint64
-	OptimalBoundaryBlocks  uint32 // requests are split here if SplitAtBoundary
-	SplitAtBoundary        bool
-	UnmapGranularityBlocks uint32
-	UnmapAlignmentBlocks   uint32
-	MemoryAlignment        uint32 // bytes, of Data pieces; callers use iobuf, which is page-aligned
-	MaxSegments            uint32
+func newDevice(g *Registry, s Spec, home *reactor.Reactor) *Device {
+	d := &Device{spec: s, registry: g, created: time.Now().UTC(), home: home, zeroes: g.zeroes}
+	d.blocks.Store(s.Blocks)
+	d.shift = uint8(bits.TrailingZeros32(s.BlockSize))
+	d.limits = limitsOf(&s)
+	d.segments = int(s.Limits.MaxSegments)
+	for op := range OpCount {
+		d.native[op] = s.Backend.Supports(op)
+		d.can[op] = d.isPossible(op)
+	}
+	for _, r := range g.group.Reactors() {
+		d.lanes = append(d.lanes, newLane(d, r))
+	}
+	return d
 }
 
-// Backend is a module's side of one device.
-type Backend interface {
-	// OpenQueue makes the path from r (on r).
-	OpenQueue(r *reactor.Reactor) (Queue, error)
-	// Supports reports whether Submit accepts op; a constant for the life of the device.
-	Supports(op Op) bool
-	// Destroy releases the device after its last queue has been closed. Control plane; may block.
-	Destroy() error
+// isPossible reports whether op can be done by the module or by emulation.
+func (d *Device) isPossible(op Op) bool {
+	b := d.spec.Backend
+	switch op {
+	case OpFlush, OpReset, OpAbort:
+		return true
+	case OpCompare:
+		return b.Supports(op) || b.Supports(OpRead)
+	case OpWriteZeroes:
+		return b.Supports(op) || b.Supports(OpWrite)
+	case OpCompareAndWrite, OpCopy:
+		return b.Supports(op) || b.Supports(OpRead) && b.Supports(OpWrite)
+	default:
+		return b.Supports(op)
+	}
 }
-
-// Queue is a module's path from one reactor to one device; all on that reactor.
-type Queue interface {
-	// Submit starts q; the module completes it by q.Complete, now or later.
-	Submit(q *Request)
-	// Close ends the path; nothing is in flight.
-	Close()
-}
-
-// Module is a kind of device: a struct of functions, listed in target.go. Nil functions are left out.
-type Module struct {
-	Name string
-	// Examine looks at a new device and may claim it and register others. Control plane.
-	Examine func(d *Device)
-	// Close ends the module after all its devices are gone.
-	Close func() error
-}
-
-// Registry holds the devices of one target by name. Control plane; safe for concurrent use.
-type Registry struct{ group *reactor.Group }
-
-// NewRegistry makes an empty registry over the group's reactors.
-func NewRegistry(g *reactor.Group, log *slog.Logger) *Registry { panic("api") }
-
-// Register adds a device; then it can be opened. Errors: the name or UUID is taken (EEXIST), bad geometry (EINVAL).
-func (g *Registry) Register(s Spec) (*Device, error) { panic("api") }
-
-// Unregister removes the device and returns when the backend has been destroyed.
-func (g *Registry) Unregister(name string) error { panic("api") }
-
-// Lookup finds by name, alias or UUID text.
-func (g *Registry) Lookup(name string) (*Device, error) { panic("api") }
-
-// Devices lists all, in order of registration.
-func (g *Registry) Devices() []*Device { panic("api") }
-
-// Device is a named block device.
-type Device struct{ spec Spec }
 
 // Name, UUID, BlockSize and the rest never change; Blocks may (resize).
 func (d *Device) Name() string           { return d.spec.Name }
 func (d *Device) UUID() [16]byte         { return d.spec.UUID }
 func (d *Device) BlockSize() uint32      { return d.spec.BlockSize }
 func (d *Device) Spec() *Spec            { return &d.spec }
-func (d *Device) Blocks() uint64         { panic("api") }
-func (d *Device) Supports(op Op) bool    { panic("api") } // by the module or by emulation
-func (d *Device) Home() *reactor.Reactor { panic("api") } // serialises what the channels share
+func (d *Device) Blocks() uint64         { return d.blocks.Load() }
+func (d *Device) Supports(op Op) bool    { return d.can[op] } // by the module or by emulation
+func (d *Device) Home() *reactor.Reactor { return d.home }    // serialises what the channels share
+func (d *Device) Created() time.Time     { return d.created }
 
-// Resize tells everybody the new size; it returns when every channel and desc has learned of it. Control plane.
-func (d *Device) Resize(blocks uint64) error { panic("api") }
-
-// OpenOptions says how a device is opened.
-type OpenOptions struct {
-	Write bool
-	Claim string // not empty: exclusive for writing, and this is who says so ("lvol", "raid", ...)
-	// Event is called on a goroutine of the control plane, one event at a time. After EventRemove the desc must be closed soon.
-	Event func(Event)
+// Resize tells everybody the new size; it returns when every channel and desc has learned of it, and nothing is in flight beyond a
+// smaller one, so that the module may then let go of what it kept there. A module that grows must be ready for the new size
+// before. Control plane.
+func (d *Device) Resize(blocks uint64) error {
+	if blocks == 0 || blocks > SizeMax>>d.shift {
+		return fmt.Errorf("bdev %s: resize to %d blocks: %w", d.Name(), blocks, syscall.EINVAL)
+	}
+	d.resizing.Lock()
+	defer d.resizing.Unlock()
+	old := d.blocks.Load()
+	if old == blocks {
+		return nil
+	}
+	d.blocks.Store(blocks)
+	if err := d.registry.group.Each(d.resizeLane); err != nil {
+		return err
+	}
+	if blocks < old && !Mutated(MutateShrinkNotDrained) {
+		if err := d.drainRange(blocks, old-blocks); err != nil {
+			return err
+		}
+	}
+	d.registry.announce(d, EventResize)
+	d.registry.tellFollowers(ChangeResize, d)
+	return nil
 }
 
-// Event is what happened to an open device.
-type Event uint8
+// resizeLane tells r the size (on r).
+func (d *Device) resizeLane(r *reactor.Reactor) {
+	if l := d.lanes[r.ID()]; !l.removed {
+		l.blocks = d.blocks.Load()
+	}
+}
 
-// Events.
-const (
-	EventRemove Event = iota
-	EventResize
-)
+// drainRange returns when nothing that was in flight before touches the range. Control plane.
+func (d *Device) drainRange(lba, blocks uint64) error {
+	return d.home.Do(func(done func()) {
+		var k RangeLock
+		var granted, released reactor.Message
+		granted.Bind(func() { k.unlock(&released) })
+		released.Bind(done)
+		d.lanes[d.home.ID()].lock(&k, nil, lba, blocks, &granted)
+	})
+}
 
-// Desc is an open device. Control plane.
-type Desc struct{ dev *Device }
+// removeLane refuses new requests on r and ends those that the module does not have (on r).
+func (d *Device) removeLane(r *reactor.Reactor) {
+	l := d.lanes[r.ID()]
+	l.removed, l.blocks = true, 0
+	l.gates++
+	l.endHeld(StatusRemoved)
+	for q := l.flight.head; q != nil; q = q.links[flight].next {
+		l.hasten(q, StatusRemoved)
+	}
+}
 
-// Open opens a device by name, alias or UUID. Errors: ENODEV, EPERM (claimed by another), EROFS.
-func (g *Registry) Open(name string, o OpenOptions) (*Desc, error) { panic("api") }
-
-// Device is what the desc opened.
-func (s *Desc) Device() *Device { return s.dev }
-
-// Close gives the desc back. Its channels must have been closed.
-func (s *Desc) Close() { panic("api") }
+// laneOf is the device's lane on r.
+func (d *Device) laneOf(r *reactor.Reactor) *lane { return d.lanes[r.ID()] }

@@ -1,7 +1,5 @@
 package bdev
 
-import "pollux/reactor"
-
 // Op is what a request asks for.
 type Op uint8
 
@@ -73,9 +71,26 @@ type Request struct {
 	// Driver belongs to the module between Queue.Submit and Complete: a pointer to its own context.
 	Driver any
 
-	msg     reactor.Message
-	channel *Channel
+	channel *Channel   // while submitted, and afterwards the last one
+	parent  *composite // of a part: the request it is a part of
+	whole   *composite // what carries out a request that the module does not get as it is
+	waiters *Request   // aborts that wait for the end of this request, linked by links[wait].next
+	links   [linkKinds]link
+	started int64 // Reactor.Now at Submit
+	state   state
+	pending bool // a reset or an abort that the module has: its end is not the whole end
 }
 
-// Complete ends the request with status; called by the module that got it, once, on the queue's reactor, inside Submit or later.
-func (q *Request) Complete(status Status) { panic("api") }
+// state is where a request is.
+type state uint8
+
+const (
+	stateIdle    state = iota // with its owner
+	stateHeld                 // in lane.held: a range lock, a reset or a removal is in the way
+	stateLocking              // its composite waits for a range lock
+	stateParked               // in lane.parked: there is no composite or no buffer for it
+	stateRunning              // its composite works on it, or it is a reset or an abort that waits
+	stateStarved              // in lane.starved: the module is out of resources
+	stateModule               // the module has it
+	stateEnded                // in lane.done: Done is called soon
+)

@@ -111,3 +111,13 @@ func TestNoCoreLeftOverMeansNoPinning(t *testing.T) {
 		t.Error("a core that does not exist is no error")
 	}
 }
+
+func TestDefaultCoresAreAvailable(t *testing.T) {
+	cores, err := DefaultCores()
+	if err != nil || len(cores) == 0 {
+		t.Fatalf("%v, %v", cores, err)
+	}
+	if _, err := place(cores); err != nil {
+		t.Error(err)
+	}
+}

@@ -125,6 +125,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	if err := pin(r.id, r.core); err != nil {
 		return err
 	}
+	r.tid = unix.Gettid()
 	if err := r.openRing(cfg); err != nil {
 		return err
 	}
@@ -202,7 +203,7 @@ func (r *Reactor) tearDown() {
 	r.free()
 }
 
-// free gives the memory of the ring back.
+// free gives all memory back: the kernel first, since it may still write to the rest.
 func (r *Reactor) free() {
 	r.ring.Close()
 	if r.recv != nil {
@@ -210,6 +211,11 @@ func (r *Reactor) free() {
 		iobuf.Unmap(r.recvMem)
 		r.recv = nil
 	}
+	for _, fn := range r.onStop {
+		fn()
+	}
+	r.onStop = nil
+	r.bufs.Close()
 }
 
 // Reactors is the list, by ID. It never changes.

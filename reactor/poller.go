@@ -8,6 +8,8 @@ type Poller struct {
 	Name string
 	Poll func() int
 	Arm  func() bool
+
+	runs, busy uint64 // times called, and times it had something to do
 }
 
 // AddPoller has p polled from the next pass on (on r).
@@ -38,10 +40,19 @@ func (r *Reactor) runPollers() int {
 	work := 0
 	for _, p := range r.pollers {
 		if p != nil {
-			work += p.Poll()
+			work += p.run()
 		}
 	}
 	return work
+}
+
+func (p *Poller) run() int {
+	p.runs++
+	n := p.Poll()
+	if n > 0 {
+		p.busy++
+	}
+	return n
 }
 
 // armPollers asks every poller whether the reactor may sleep.

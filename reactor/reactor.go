@@ -50,6 +50,7 @@ var ErrStopped = errors.New("reactor has stopped")
 type Reactor struct {
 	id    int
 	core  int // -1 when not pinned
+	tid   int // of its thread; set before Start returns
 	mode  Mode
 	spin  int64 // nanoseconds
 	log   *slog.Logger
@@ -75,6 +76,7 @@ type Reactor struct {
 	backlog   []*uring.SQE   // entries that the ring had no room for
 	recv      *uring.BufRing // nil without FeatureBufferRing
 	locals    map[any]any
+	onStop    []func()
 	asleep    atomic.Uint32 // a wakeState; the reactor and the senders write it
 	wake      waker
 	stopping  bool
@@ -118,6 +120,9 @@ func (r *Reactor) Local(key any, make func() any) any {
 	}
 	return v
 }
+
+// OnStop has fn called when r ends, after everything else there (on r). It gives back memory that a package keeps per reactor.
+func (r *Reactor) OnStop(fn func()) { r.onStop = append(r.onStop, fn) }
 
 // Send queues m for r. Any goroutine or reactor may call it; m runs on r in a later pass, after messages sent
 // earlier by the same sender. A reactor that has ended drops it.

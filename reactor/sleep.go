@@ -74,6 +74,7 @@ func (r *Reactor) spunEnough() bool {
 		return false
 	case ModeInterrupt:
 		return true
+	case ModeAdaptive:
 	}
 	r.idleSpins++
 	if r.idleSpins%spinCheck != 1 {

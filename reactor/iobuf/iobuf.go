@@ -84,6 +84,15 @@ func (p *Pool) Put(b Buf) {
 	p.out--
 }
 
+// Close gives all memory back; no buffer may be used any more.
+func (p *Pool) Close() {
+	for _, mem := range p.slabs {
+		Unmap(mem)
+		p.budget.used.Add(-slabSize)
+	}
+	*p = Pool{budget: p.budget}
+}
+
 // classOf is the smallest class that holds n bytes.
 func classOf(n int) int {
 	if n < 0 || n > MaxSize {

@@ -30,6 +30,7 @@ type socket struct {
 }
 
 func (s *socket) readable() bool { return len(s.in.bytes) > 0 || s.in.fin || s.in.reset || s.in.gone }
+
 func (s *socket) writable() bool { return s.out.room() > 0 || s.out.fin || s.out.reset || s.out.gone }
 
 // close ends both directions. As with TCP, the peer is told by a reset if bytes are left unread, else by an end.

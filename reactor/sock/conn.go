@@ -174,11 +174,8 @@ func (c *Conn) received(res int32, flags uint32) []byte {
 
 // isTransient reports whether a receive or send that failed with -res is simply to be started again.
 func isTransient(res int32) bool {
-	switch syscall.Errno(-res) {
-	case syscall.ENOBUFS, syscall.ECANCELED, syscall.EINTR, syscall.EAGAIN:
-		return true
-	}
-	return false
+	errno := syscall.Errno(-res)
+	return errno == syscall.ENOBUFS || errno == syscall.ECANCELED || errno == syscall.EINTR || errno == syscall.EAGAIN
 }
 
 // take hands b to the handler, or keeps a copy for later, or drops it, as the state demands.

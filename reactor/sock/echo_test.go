@@ -21,6 +21,7 @@ type echo struct {
 	sock.Conn
 	pending []byte
 	freed   chan<- sock.Reason
+	open    *sync.WaitGroup // nil or counts this one
 }
 
 func (e *echo) Received(b []byte) {
@@ -35,11 +36,16 @@ func (e *echo) Fill() {
 			return
 		}
 		copy(e.Header(n), e.pending)
-		e.pending = e.pending[n:]
+		e.pending = e.pending[:copy(e.pending, e.pending[n:])] // In place: nothing is allocated in the long run.
 	}
 }
 
-func (e *echo) Closed(reason sock.Reason) { e.freed <- reason }
+func (e *echo) Closed(reason sock.Reason) {
+	e.freed <- reason
+	if e.open != nil {
+		e.open.Done()
+	}
+}
 
 // echoServer listens on a free port with one echo per connection.
 func echoServer(t *testing.T, cfg reactor.Config) (*reactor.Group, netip.AddrPort, <-chan sock.Reason) {
@@ -49,8 +55,10 @@ func echoServer(t *testing.T, cfg reactor.Config) (*reactor.Group, netip.AddrPor
 		t.Fatal(err)
 	}
 	ended := make(chan sock.Reason, 1000)
+	open := &sync.WaitGroup{}
 	all, err := sock.ListenAll(g, netip.MustParseAddrPort("127.0.0.1:0"), func(r *reactor.Reactor, fd int) {
-		e := &echo{freed: ended}
+		e := &echo{freed: ended, open: open}
+		open.Add(1)
 		e.Open(r, fd, e)
 	})
 	if err != nil {
@@ -58,6 +66,7 @@ func echoServer(t *testing.T, cfg reactor.Config) (*reactor.Group, netip.AddrPor
 	}
 	t.Cleanup(func() {
 		sock.CloseAll(all)
+		open.Wait() // The test's ends are closed by now, as their clean-ups ran before.
 		nothingLeft(t, g)
 		g.Stop()
 	})
@@ -144,6 +153,31 @@ func TestEcho(t *testing.T) {
 				if reason := <-ended; reason != sock.ReasonEOF {
 					t.Errorf("connection ended: %v", reason)
 				}
+			}
+		})
+	}
+}
+
+// In the long run a request and its reply allocate nothing, on any kernel.
+func TestEchoAllocatesNothing(t *testing.T) {
+	for name, without := range map[string]uring.Features{"io_uring": 0, "software": uring.FeatureURing} {
+		t.Run(name, func(t *testing.T) {
+			_, addr, _ := echoServer(t, reactor.Config{Cores: []int{-1}, Without: without, Mode: reactor.ModeInterrupt})
+			c := dial(t, addr)
+			b := make([]byte, 48)
+			turn := func() {
+				if _, err := c.Write(b); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := io.ReadFull(c, b); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for range 100 {
+				turn()
+			}
+			if n := testing.AllocsPerRun(500, turn); n != 0 {
+				t.Errorf("%v allocations per request", n)
 			}
 		})
 	}

@@ -39,6 +39,7 @@ func (c *Conn) finish(reason Reason) {
 		return
 	case stateDraining:
 		reason = ReasonLocal
+	default:
 	}
 	c.state, c.reason, c.moved = stateEnding, reason, nil
 	c.drainTimer.Stop()
@@ -65,6 +66,7 @@ func (c *Conn) settle() {
 		c.moved = nil
 		moved(c.fd, c.kept)
 		c.kept = nil
+	default:
 	}
 }
 

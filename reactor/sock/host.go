@@ -24,6 +24,7 @@ type host struct {
 	multishot bool
 	sets      []*sendSet
 	owns      [][]byte
+	mapped    [][]byte // all memory of sets and owns
 	stats     Stats
 }
 
@@ -32,19 +33,22 @@ type hostKey struct{}
 
 func hostOf(r *reactor.Reactor) *host {
 	return r.Local(hostKey{}, func() any {
-		return &host{r: r, multishot: r.Features().Has(uring.FeatureRecvMultishot)}
+		h := &host{r: r, multishot: r.Features().Has(uring.FeatureRecvMultishot)}
+		r.OnStop(h.free)
+		return h
 	}).(*host)
 }
 
 // StatsOf is a copy of r's counters (on r).
 func StatsOf(r *reactor.Reactor) Stats { return hostOf(r).stats }
 
-// carve maps count pieces of size bytes. The memory stays with the reactor.
-func carve(size, count int) [][]byte {
+// carve maps count pieces of size bytes, which stay with the reactor until it ends.
+func (h *host) carve(size, count int) [][]byte {
 	mem, err := iobuf.Map(size * count)
 	if err != nil {
 		panic("sock: " + err.Error()) // Some 100 KiB: there is no going on without.
 	}
+	h.mapped = append(h.mapped, mem)
 	pieces := make([][]byte, count)
 	for i := range pieces {
 		pieces[i] = mem[i*size : (i+1)*size : (i+1)*size]
@@ -52,11 +56,19 @@ func carve(size, count int) [][]byte {
 	return pieces
 }
 
+// free gives back what carve has mapped, when the reactor ends.
+func (h *host) free() {
+	for _, mem := range h.mapped {
+		iobuf.Unmap(mem)
+	}
+	*h = host{r: h.r, multishot: h.multishot}
+}
+
 // takeOwn lends a receive buffer to a connection without a buffer ring.
 func (h *host) takeOwn() []byte {
 	const batch = 8
 	if len(h.owns) == 0 {
-		h.owns = carve(ownRecvSize, batch)
+		h.owns = h.carve(ownRecvSize, batch)
 	}
 	b := h.owns[len(h.owns)-1]
 	h.owns = h.owns[:len(h.owns)-1]
@@ -69,7 +81,7 @@ func (h *host) putOwn(b []byte) { h.owns = append(h.owns, b) }
 func (h *host) takeSet() *sendSet {
 	const batch = 8
 	if len(h.sets) == 0 {
-		for _, mem := range carve(setSize, batch) {
+		for _, mem := range h.carve(setSize, batch) {
 			h.sets = append(h.sets, newSendSet(mem))
 		}
 	}

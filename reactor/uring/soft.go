@@ -14,13 +14,12 @@ import (
 
 // The bounds of the software kernel.
 const (
-	softEvents     = 256 // descriptors that one look at epoll brings
-	softBatch      = 16  // receives or accepts of one multishot operation before the others have their turn
-	softFeatures   = FeatureRecvMultishot | FeatureAcceptMultishot | FeatureBufferRing | FeatureBufferRingInc
-	softReadiness  = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
-	readyIn        = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
-	readyOut       = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
-	roundUpToMilli = time.Millisecond - 1
+	softEvents    = 256 // descriptors that one look at epoll brings
+	softBatch     = 16  // receives or accepts of one multishot operation before the others have their turn
+	softFeatures  = FeatureRecvMultishot | FeatureAcceptMultishot | FeatureBufferRing | FeatureBufferRingInc
+	softReadiness = unix.EPOLLIN | unix.EPOLLOUT | unix.EPOLLRDHUP | unix.EPOLLET
+	readyIn       = unix.EPOLLIN | unix.EPOLLRDHUP | unix.EPOLLHUP | unix.EPOLLERR
+	readyOut      = unix.EPOLLOUT | unix.EPOLLHUP | unix.EPOLLERR
 )
 
 // soft executes submission entries without io_uring: sockets by epoll on the ring's own thread, files by a bounded pool of
@@ -226,7 +225,7 @@ func (k *soft) look(wait bool, timeout time.Duration) {
 func (k *soft) lookAndWait(timeout time.Duration) int {
 	milli := -1
 	if timeout >= 0 {
-		milli = int((timeout + roundUpToMilli) / time.Millisecond)
+		milli = int((timeout + time.Millisecond - 1) / time.Millisecond) // Rounded up: a timer must not find itself too early.
 	}
 	k.waiting.Store(true)
 	if k.pool.ended.Load() != nil {

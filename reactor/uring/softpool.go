@@ -131,11 +131,10 @@ func (p *softPool) cancel(q *Ring, userData uint64) (found int32) {
 func (o *softOp) runFile() int32 {
 	for {
 		n, errno := o.fileCall()
-		switch errno {
-		case 0:
+		if errno == 0 {
 			return int32(n)
-		case unix.EINTR:
-		default:
+		}
+		if errno != unix.EINTR {
 			return -int32(errno)
 		}
 	}

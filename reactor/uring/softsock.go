@@ -97,14 +97,14 @@ func (k *soft) accept(q *Ring, f *softFd, o *softOp) (over bool) {
 func (k *soft) send(q *Ring, f *softFd, o *softOp) (over bool) {
 	n, _, errno := unix.RawSyscall(unix.SYS_SENDMSG, uintptr(o.e.Fd), uintptr(unsafe.Pointer(MsghdrOf(o.e.Addr))),
 		uintptr(o.e.OpFlags&^unix.MSG_WAITALL|unix.MSG_DONTWAIT))
-	switch errno {
-	case 0:
-		return o.end(q, int32(n), 0)
-	case unix.EAGAIN:
+	if errno == unix.EAGAIN {
 		f.ready &^= readyOut
 		return false
 	}
-	return o.end(q, -int32(errno), 0)
+	if errno != 0 {
+		return o.end(q, -int32(errno), 0)
+	}
+	return o.end(q, int32(n), 0)
 }
 
 // poll completes when one of the events holds.

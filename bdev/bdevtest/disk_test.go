@@ -1,0 +1,53 @@
+package bdevtest_test
+
+import (
+	"testing"
+
+	"pollux/bdev"
+	"pollux/bdev/bdevtest"
+)
+
+// disks are ways to be a device that the generic layer has to make whole.
+var disks = map[string]func() *bdevtest.Disk{
+	"all native":        func() *bdevtest.Disk { return &bdevtest.Disk{Native: bdevtest.Everything()} },
+	"all native, later": func() *bdevtest.Disk { return &bdevtest.Disk{Native: bdevtest.Everything(), Later: true} },
+	"read and write":    func() *bdevtest.Disk { return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite)} },
+	"read, write, later": func() *bdevtest.Disk {
+		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite), Later: true}
+	},
+	"cache without FUA": func() *bdevtest.Disk {
+		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite, bdev.OpFlush, bdev.OpUnmap), Cache: true, Later: true}
+	},
+	"small requests": func() *bdevtest.Disk {
+		return &bdevtest.Disk{Native: bdevtest.Everything(), Later: true, Limits: bdev.Limits{
+			MaxTransferBlocks: 5, MaxUnmapBlocks: 7, MaxWriteZeroesBlocks: 3, MaxSegments: 9,
+		}}
+	},
+	"boundary": func() *bdevtest.Disk {
+		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite), Limits: bdev.Limits{
+			OptimalBoundaryBlocks: 4, SplitAtBoundary: true, MaxTransferBlocks: 3,
+		}}
+	},
+	"out of resources every third time": func() *bdevtest.Disk {
+		n := 0
+		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite, bdev.OpFlush), Cache: true, Later: true,
+			Limits: bdev.Limits{MaxTransferBlocks: 16},
+			Refuse: func(*bdev.Request) bdev.Status {
+				if n++; n%3 == 0 {
+					return bdev.StatusNoMemory
+				}
+				return bdev.StatusOK
+			}}
+	},
+}
+
+func TestContract(t *testing.T) {
+	for name, make := range disks {
+		t.Run(name, func(t *testing.T) {
+			bdevtest.Run(t, bdevtest.Suite{Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
+				make().Register(e, "disk", blockSize, blocks)
+				return "disk"
+			}})
+		})
+	}
+}
