@@ -16,6 +16,7 @@ type node struct {
 	wants       []bool // per node: a connection is wanted
 	pausedUntil int64
 	fence       uint64 // highest fencing epoch that it has accepted
+	target      bool   // a resync from another node is under way
 	primary     bool   // it has answered a promotion, and no demotion since
 	replies     map[uint64]func(engine.Err)
 	ticking     int64

@@ -150,11 +150,14 @@ func (e *Engine) settle() {
 		e.runSyncs()
 		e.runCommand()
 		e.checkSuspended()
-		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) {
+		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) && !e.mayAdmit() {
 			return
 		}
 	}
 }
+
+// mayAdmit reports that requests wait although nothing keeps them any more.
+func (e *Engine) mayAdmit() bool { return len(e.held)+len(e.parked) > 0 && e.writeGate() != gateWait }
 
 // later runs f when the current event has been dealt with.
 func (e *Engine) later(f func()) { e.todo = append(e.todo, f) }

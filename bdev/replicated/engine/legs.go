@@ -84,6 +84,11 @@ func (e *Engine) attach(md *Loaded) {
 	e.recoverCrash(md)
 	e.disk = e.diskFromFlags(md.Missing)
 	e.super.Flags &^= SuperClean
+	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
+	e.metaThen(func() {
+		e.meta.pending++
+		e.flushLegs(func(bool) { e.metaDone(0) })
+	}, func(bool) {})
 	e.writePages(allPages, func(bool) {})
 	e.commit(nil)
 }

@@ -84,6 +84,11 @@ func (e *Engine) freeOp(o *op) {
 	}
 	e.unlock(o)
 	e.putExtents(o)
+	for i := range e.granted {
+		if e.granted[i] == o {
+			e.granted[i] = nil
+		}
+	}
 	o.data, o.then = nil, nil
 	o.gen++
 	e.freeOps = append(e.freeOps, o.slot)
@@ -122,7 +127,7 @@ func (e *Engine) unlock(o *op) {
 func (e *Engine) runGranted() {
 	for i := 0; i < len(e.granted); i++ {
 		o := e.granted[i]
-		if o.locked {
+		if o != nil && o.locked {
 			e.proceed(o)
 		}
 	}

@@ -139,7 +139,11 @@ func (e *Engine) runBarrier(p *peer) {
 }
 
 func (e *Engine) flushBarrier(p *peer, m *Msg) {
-	if e.cfg.NoFlush || e.mutated(MutNoBarrierFlush) || !e.hasDisk() {
+	if !e.hasDisk() {
+		e.resetLink(p) // the disk went with writes that were acknowledged and not flushed: the sender has to know
+		return
+	}
+	if e.cfg.NoFlush || e.mutated(MutNoBarrierFlush) {
 		e.ackBarrier(p, m.Epoch, m.Count)
 		return
 	}

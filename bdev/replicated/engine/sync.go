@@ -520,12 +520,12 @@ func (e *Engine) abortSync(p *peer) {
 	s := &p.sync
 	for i := len(s.pulls) - 1; i >= 0; i-- {
 		o := s.pulls[i]
-		if o.legs == 0 && (o.stage == pullAsked || o.stage == pullLock) {
+		if o.legs == 0 {
 			e.endPull(p, o)
 		}
 	}
 	for i := len(s.serves) - 1; i >= 0; i-- {
-		if o := s.serves[i]; o.stage == 1 {
+		if o := s.serves[i]; o.legs == 0 {
 			e.endServe(p, o, 0)
 		}
 	}
