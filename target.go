@@ -9,7 +9,7 @@ import (
 	"pollux/bdev"
 	"pollux/bdev/aio"
 	"pollux/bdev/delay"
-	errordev "pollux/bdev/error"
+	bdeverror "pollux/bdev/error"
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
 	"pollux/bdev/passthru"
@@ -40,7 +40,7 @@ func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 	return []interface{ Register(s *rpc.Server) }{
 		aio.New(t.registry),
 		delay.New(t.registry),
-		errordev.New(t.registry),
+		bdeverror.New(t.registry),
 		malloc.New(t.registry),
 		null.New(t.registry),
 		passthru.New(t.registry),
