@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -72,4 +73,20 @@ func (s *Server) ExpCmdSN(isid ISID) uint32 {
 		}
 	}
 	return 0
+}
+
+// Judge is what the group says of an initiator.
+func (g *InitiatorGroup) Judge(name string, addr netip.Addr) (allowed, denied bool) {
+	v := g.judge(name, addr)
+	return v == verdictAllow, v == verdictDeny
+}
+
+// ChangeGroup gives an initiator group other members.
+func (s *Server) ChangeGroup(tag int32, initiators, netmasks []string) error {
+	return s.changeInitiators(tag, func(*InitiatorGroup) (*InitiatorGroup, error) { return NewInitiatorGroup(tag, initiators, netmasks) })
+}
+
+// SetAuth sets the authentication policy.
+func (s *TargetSpec) SetAuth(require, mutual bool, group int32) {
+	s.Auth = authPolicy{Require: require, Mutual: mutual, Group: group}
 }

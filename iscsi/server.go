@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -350,3 +351,12 @@ func (s *Server) close() error {
 
 // NodeBase is what short target names are completed with.
 func (s *Server) NodeBase() string { return s.view.Load().options.NodeBase }
+
+// Portals are the addresses at which a portal group listens.
+func (s *Server) Portals(tag int32) []netip.AddrPort {
+	g := s.view.Load().portalGroup(tag)
+	if g == nil || !g.started() {
+		return nil
+	}
+	return slices.Clone(g.addresses)
+}
