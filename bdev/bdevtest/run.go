@@ -75,9 +75,6 @@ func Run(t *testing.T, s Suite) {
 	}
 }
 
-// seedCount is how many orders of events each test is run in.
-const seedCount = uint64(3)
-
 // contractTest is one contract test of one block size.
 type contractTest struct {
 	name string
@@ -134,9 +131,9 @@ func (r *run) open(blocks uint64) (name string, clients [2]*Client) {
 // rounds scales a number of rounds.
 func (r *run) rounds(n int) int {
 	if r.suite.Slow {
-		return max(1, n/10)
+		n /= 10
 	}
-	return n
+	return max(1, n/thinner)
 }
 
 // blocksOf is memory of n blocks, each byte v, in one piece.
