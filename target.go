@@ -65,7 +65,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
 		Init: func(context.Context) error { return t.iscsi.Start() },
 	})
-	for _, p := range []registrar{t.registry, t.iscsi} {
+	for _, p := range []registrar{t.registry, t.devices, t.iscsi} {
 		p.RegisterRPC(t.rpc)
 	}
 	for _, m := range t.modules() {

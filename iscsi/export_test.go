@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -60,4 +61,32 @@ func (s *Server) Tasks() (n int) {
 		n += len(l.tasks.all)
 	}
 	return n
+}
+
+// ExpCmdSN is the next command that the session with an ISID expects (when its reactor rests).
+func (s *Server) ExpCmdSN(isid ISID) uint32 {
+	for _, l := range s.locals {
+		for _, c := range l.conns {
+			if c.session.key.isid == isid {
+				return c.session.expCmdSN
+			}
+		}
+	}
+	return 0
+}
+
+// Judge is what the group says of an initiator.
+func (g *InitiatorGroup) Judge(name string, addr netip.Addr) (allowed, denied bool) {
+	v := g.judge(name, addr)
+	return v == verdictAllow, v == verdictDeny
+}
+
+// ChangeGroup gives an initiator group other members.
+func (s *Server) ChangeGroup(tag int32, initiators, netmasks []string) error {
+	return s.changeInitiators(tag, func(*InitiatorGroup) (*InitiatorGroup, error) { return NewInitiatorGroup(tag, initiators, netmasks) })
+}
+
+// SetAuth sets the authentication policy.
+func (s *TargetSpec) SetAuth(require, mutual bool, group int32) {
+	s.Auth = authPolicy{Require: require, Mutual: mutual, Group: group}
 }

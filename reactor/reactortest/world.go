@@ -84,7 +84,7 @@ func (w *World) Seed(seed uint64) {
 // report tells how to see a failure again.
 func (w *World) report() {
 	if w.t.Failed() && w.rng != nil {
-		w.t.Logf("reactortest: this was seed %d", w.seed)
+		w.t.Logf("reactortest: this was seed %d; %s=%d runs it alone", w.seed, SeedVariable, w.seed)
 	}
 }
 

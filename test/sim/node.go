@@ -16,6 +16,7 @@ type node struct {
 	wants       []bool // per node: a connection is wanted
 	pausedUntil int64
 	fence       uint64 // highest fencing epoch that it has accepted
+	target      bool   // a resync from another node is under way
 	primary     bool   // it has answered a promotion, and no demotion since
 	replies     map[uint64]func(engine.Err)
 	ticking     int64
@@ -178,6 +179,16 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 	for slot := range uint16(64) {
 		if x, there := d.md.al[slot]; there {
 			md.Hot = append(md.Hot, engine.ALUpdate{Slot: slot, Extent: x})
+		}
+	}
+	for i, other := range n.disks {
+		if i == best || up>>i&1 == 0 {
+			continue
+		}
+		for slot := range uint16(64) {
+			if x, there := other.md.al[slot]; there && d.md.al[slot] != x {
+				md.HotToo = append(md.HotToo, x)
+			}
 		}
 	}
 	count := (s.prof.blocks*blockSize + 1<<s.prof.bitShift - 1) >> s.prof.bitShift

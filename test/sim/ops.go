@@ -15,6 +15,7 @@ func (s *Sim) observe(n *node) {
 	v := n.eng.View()
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
+	s.observeTarget(n, &v)
 	if m.primary == n {
 		for i, other := range s.nodes {
 			if other == n {
@@ -29,6 +30,43 @@ func (s *Sim) observe(n *node) {
 			}
 		}
 	}
+}
+
+// observeTarget: a node that takes another's data over keeps none of its promises. That is only right if the other keeps its
+// own, or this one has nothing that the other lacks.
+func (s *Sim) observeTarget(n *node, v *engine.View) {
+	source := -1
+	for j := range s.nodes {
+		if j != n.index {
+			if c := n.eng.Peer(rowOf(n.index, j)).Conn; c == engine.SyncTarget || c == engine.PausedSyncT {
+				source = j
+			}
+		}
+	}
+	if source < 0 {
+		n.target = false
+		return
+	}
+	if n.target {
+		return
+	}
+	n.target = true
+	m := &s.model
+	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && s.prof.mode == engine.ModeC {
+		for b := range m.blocks {
+			f, g := m.floor(b, n.index), m.floor(b, source)
+			c := s.lowest(s.content(o, b))
+			if f.valid && !g.valid && c < f.cur {
+				s.violate("block %d: node %d holds version %d and is overwritten by node %d, which holds %d and missed writes", b, n.index, f.cur, source, c)
+				return
+			}
+		}
+	}
+	if m.primary == n { // rr-conflict violently: its front end sees other data from now on
+		m.primary = nil
+		clear(m.requests)
+	}
+	m.behind(n.index)
 }
 
 // workload keeps the front end busy until stop says so.
@@ -236,12 +274,36 @@ func (s *Sim) promoteAny() {
 	if s.roleHolder() != nil {
 		return
 	}
-	up := s.running()
+	var up []*node
+	for _, n := range s.running() {
+		if s.prof.splitBrain || s.newest(n) {
+			up = append(up, n)
+		}
+	}
 	if len(up) == 0 {
 		return
 	}
 	s.promote(up[s.rng.IntN(len(up))], false)
 	s.runFor(500e6)
+}
+
+// newest reports a node that has everything that was ever acknowledged: an operator who promotes another one makes a split
+// brain, which only some seeds want.
+func (s *Sim) newest(n *node) bool {
+	last := s.model.last
+	if last == nil || n == last {
+		return true
+	}
+	if s.prof.mode == engine.ModeC {
+		for b := range s.model.blocks {
+			if !s.model.floor(b, n.index).valid {
+				return false
+			}
+		}
+		return true
+	}
+	p := n.eng.Peer(rowOf(n.index, last.index))
+	return p.Conn == engine.Connected && p.Disk == engine.UpToDate
 }
 
 // switchover demotes the Primary and promotes another node.

@@ -24,7 +24,11 @@ func (s *Sim) recovery() {
 		}
 	}
 	if !s.untilHealthy(60e9) {
-		for range 12 {
+		for try := range 12 {
+			if n := s.roleHolder(); n != nil && try > 4 && s.prof.splitBrain {
+				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
+				s.start(n)
+			}
 			s.help()
 			if s.untilHealthy(20e9) {
 				break
@@ -156,9 +160,16 @@ func (s *Sim) survivor() *node {
 
 // finalCheck: everything is equal, and the Primary still has what it acknowledged.
 func (s *Sim) finalCheck() {
-	if s.roleHolder() == nil {
-		s.promoteAny()
-		s.runFor(1e9)
+	s.idle(30e9)
+	for range 20 {
+		if n := s.roleHolder(); n != nil && s.model.primary == nil {
+			s.demote(n) // the other one of two Primaries, whose tenure has ended
+			s.runFor(1e9)
+		}
+		if s.model.primary == nil {
+			s.promoteAny()
+			s.runFor(1e9)
+		}
 	}
 	s.workload(30e6)
 	if !s.idle(30e9) {

@@ -75,6 +75,7 @@ type Loaded struct {
 	Bitmaps [ReplicasMax][]uint64 // nil: all ones
 	Up      uint16                // legs that are in sync
 	Stale   uint16                // legs that are here but missed writes
+	HotToo  []uint32              // extents that only another leg's activity log still has
 	HotAll  bool                  // the activity log cannot be read: everything counts as hot
 	Missing bool                  // a leg that should be in sync is not here
 }
@@ -150,11 +151,14 @@ func (e *Engine) settle() {
 		e.runSyncs()
 		e.runCommand()
 		e.checkSuspended()
-		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) {
+		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) && !e.mayAdmit() {
 			return
 		}
 	}
 }
+
+// mayAdmit reports that requests wait although nothing keeps them any more.
+func (e *Engine) mayAdmit() bool { return len(e.held)+len(e.parked) > 0 && e.writeGate() != gateWait }
 
 // later runs f when the current event has been dealt with.
 func (e *Engine) later(f func()) { e.todo = append(e.todo, f) }

@@ -128,7 +128,7 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	switch {
 	case v == SplitBrainAuto || v == SplitBrain:
 		return v, "split brain"
-	case v == 0 && in.minePrimary && in.peerPrimary:
+	case in.minePrimary && in.peerPrimary: // whoever is to give in has to be demoted first
 		return v, "both sides are Primary"
 	}
 	return v, e.primaryBecomesTarget(mine, theirs, v)

@@ -37,8 +37,9 @@ type op struct {
 	sum   uint64
 	stage uint8
 
-	byDigest bool // a resync request that is answered with data only if its digest differs
-	digest   uint64
+	fromDiskless bool // a mirrored write whose sender has no disk of its own
+	byDigest     bool // a resync request that is answered with data only if its digest differs
+	digest       uint64
 
 	locked, inAL       bool
 	localDone, localOK bool
@@ -84,6 +85,11 @@ func (e *Engine) freeOp(o *op) {
 	}
 	e.unlock(o)
 	e.putExtents(o)
+	for i := range e.granted {
+		if e.granted[i] == o {
+			e.granted[i] = nil
+		}
+	}
 	o.data, o.then = nil, nil
 	o.gen++
 	e.freeOps = append(e.freeOps, o.slot)
@@ -122,7 +128,7 @@ func (e *Engine) unlock(o *op) {
 func (e *Engine) runGranted() {
 	for i := 0; i < len(e.granted); i++ {
 		o := e.granted[i]
-		if o.locked {
+		if o != nil && o.locked {
 			e.proceed(o)
 		}
 	}

@@ -322,6 +322,9 @@ func (e *Engine) pullByID(p *peer, m *Msg) *op {
 }
 
 func (e *Engine) pullWrite(o *op) {
+	if e.cfg.Legs > 1 && !e.getExtents(o) {
+		return // a leg that is behind now has to know of this after a crash
+	}
 	e.legWrite(o)
 }
 
@@ -349,6 +352,7 @@ func (e *Engine) endPull(p *peer, o *op) {
 			break
 		}
 	}
+	e.al.removeWaiting(o)
 	e.peerOpEnds(p, o)
 }
 
@@ -520,12 +524,12 @@ func (e *Engine) abortSync(p *peer) {
 	s := &p.sync
 	for i := len(s.pulls) - 1; i >= 0; i-- {
 		o := s.pulls[i]
-		if o.legs == 0 && (o.stage == pullAsked || o.stage == pullLock) {
+		if o.legs == 0 {
 			e.endPull(p, o)
 		}
 	}
 	for i := len(s.serves) - 1; i >= 0; i-- {
-		if o := s.serves[i]; o.stage == 1 {
+		if o := s.serves[i]; o.legs == 0 {
 			e.endServe(p, o, 0)
 		}
 	}

@@ -141,40 +141,40 @@ type MsgType uint8
 
 // Messages.
 const (
-	MsgData         MsgType = 0x00
-	MsgDataReply    MsgType = 0x01
-	MsgRSReply      MsgType = 0x02
-	MsgBarrier      MsgType = 0x03
-	MsgBitmap       MsgType = 0x04
-	MsgDataRequest  MsgType = 0x08
-	MsgRSRequest    MsgType = 0x09
-	MsgHello        MsgType = 0x0b // P_PROTOCOL, P_SIZES, P_UUIDS and the first P_STATE in one
-	MsgUUIDs        MsgType = 0x0c
-	MsgSizes        MsgType = 0x0d
-	MsgState        MsgType = 0x0e
-	MsgSyncUUID     MsgType = 0x0f
-	MsgStateReq     MsgType = 0x12
-	MsgRecvAck      MsgType = 0x15
-	MsgWriteAck     MsgType = 0x16
-	MsgRSWriteAck   MsgType = 0x17
-	MsgNegAck       MsgType = 0x19
-	MsgNegReply     MsgType = 0x1a
-	MsgNegRSReply   MsgType = 0x1b
-	MsgBarrierAck   MsgType = 0x1c
-	MsgStateReply   MsgType = 0x1d
-	MsgOVRequest    MsgType = 0x1e
-	MsgOVReply      MsgType = 0x1f
-	MsgOVResult     MsgType = 0x20
-	MsgCsumRequest  MsgType = 0x21
-	MsgRSInSync     MsgType = 0x22
-	MsgOutOfSync    MsgType = 0x28
-	MsgSyncDone     MsgType = 0x80 // follows all acknowledgements of the resync; DRBD says it by a ping and P_STATE
-	MsgUUIDsAck     MsgType = 0x81 // the generation of a MsgUUIDs is stored
-	MsgFenced       MsgType = 0x82 // a higher fencing epoch than the sender's is in force
-	MsgPeerOOS      MsgType = 0x83 // a third node missed this range
-	MsgVerifyDone   MsgType = 0x84
-	MsgInvalidate   MsgType = 0x85 // set all bits; Count says which side becomes the source
-	MsgStartResync  MsgType = 0x86 // exchange bitmaps now; Count says which side becomes the source
+	MsgData        MsgType = 0x00
+	MsgDataReply   MsgType = 0x01
+	MsgRSReply     MsgType = 0x02
+	MsgBarrier     MsgType = 0x03
+	MsgBitmap      MsgType = 0x04
+	MsgDataRequest MsgType = 0x08
+	MsgRSRequest   MsgType = 0x09
+	MsgHello       MsgType = 0x0b // P_PROTOCOL, P_SIZES, P_UUIDS and the first P_STATE in one
+	MsgUUIDs       MsgType = 0x0c
+	MsgSizes       MsgType = 0x0d
+	MsgState       MsgType = 0x0e
+	MsgSyncUUID    MsgType = 0x0f
+	MsgStateReq    MsgType = 0x12
+	MsgRecvAck     MsgType = 0x15
+	MsgWriteAck    MsgType = 0x16
+	MsgRSWriteAck  MsgType = 0x17
+	MsgNegAck      MsgType = 0x19
+	MsgNegReply    MsgType = 0x1a
+	MsgNegRSReply  MsgType = 0x1b
+	MsgBarrierAck  MsgType = 0x1c
+	MsgStateReply  MsgType = 0x1d
+	MsgOVRequest   MsgType = 0x1e
+	MsgOVReply     MsgType = 0x1f
+	MsgOVResult    MsgType = 0x20
+	MsgCsumRequest MsgType = 0x21
+	MsgRSInSync    MsgType = 0x22
+	MsgOutOfSync   MsgType = 0x28
+	MsgSyncDone    MsgType = 0x80 // follows all acknowledgements of the resync; DRBD says it by a ping and P_STATE
+	MsgUUIDsAck    MsgType = 0x81 // the generation of a MsgUUIDs is stored
+	MsgFenced      MsgType = 0x82 // a higher fencing epoch than the sender's is in force
+	MsgPeerOOS     MsgType = 0x83 // a third node missed this range
+	MsgVerifyDone  MsgType = 0x84
+	MsgInvalidate  MsgType = 0x85 // set all bits; Count says which side becomes the source
+	MsgStartResync MsgType = 0x86 // exchange bitmaps now; Count says which side becomes the source
 )
 
 // Meta reports whether a message travels on the second connection, where acknowledgements do not queue behind data.
@@ -362,7 +362,8 @@ type Super struct {
 	Flags   uint32
 	Size    uint64
 	Fence   uint64
-	LegGen  uint64 // generation of the set of legs that are in sync
+	LegPast [8]uint64 // former ones
+	LegGen  uint64    // generation of the set of legs that are in sync
 	Rows    [ReplicasMax]Row
 }
 

@@ -179,12 +179,12 @@ func (e *Engine) onVerifyDone(p *peer, _ *Msg) {
 func (e *Engine) abortVerify(p *peer) {
 	v := &p.verify
 	for i := len(v.asks) - 1; i >= 0; i-- {
-		if o := v.asks[i]; o.legs == 0 && o.stage == verifyAsked && !e.waitsForRange(o) {
+		if o := v.asks[i]; o.legs == 0 {
 			e.endVerifyOp(p, o)
 		}
 	}
 	for i := len(v.serves) - 1; i >= 0; i-- {
-		if o := v.serves[i]; o.legs == 0 && o.stage == verifyAnswered {
+		if o := v.serves[i]; o.legs == 0 {
 			e.endVerifyOp(p, o)
 		}
 	}

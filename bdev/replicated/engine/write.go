@@ -264,7 +264,12 @@ func (e *Engine) tryComplete(o *op) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
 		}
-		e.unlock(o) // the resync that brings the missing copy reads this range
+		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
+		// missing replicas lack is in their bitmaps.
+		e.unlock(o)
+		if o.barWait == 0 {
+			e.putExtents(o)
+		}
 		return
 	}
 	e.complete(o, true)
