@@ -8,6 +8,8 @@ import (
 	"net"
 	"os"
 	"strings"
+
+	"pollux/bdev/aio"
 )
 
 // Names of what --malloc and --file make.
@@ -77,10 +79,18 @@ func (t *target) quickDevice(ctx context.Context, q quickLUN) (name, what string
 		})
 		return quickMallocName, fmt.Sprintf("%d MiB of memory", q.size>>20), err
 	}
+	created, err := aio.CreateFile(q.file, q.size)
+	if err != nil {
+		return "", "", err
+	}
+	what = q.file
+	if created {
+		what += " (new)"
+	}
 	_, err = t.rpc.Call(ctx, "bdev_aio_create", map[string]any{
 		"name": quickFileName, "filename": q.file, "block_size": quickBlockSize,
 	})
-	return quickFileName, q.file, err
+	return quickFileName, what, err
 }
 
 // print tells what is served and how to reach it, in lines to paste.

@@ -7,8 +7,12 @@ import (
 	"log/slog"
 
 	"pollux/bdev"
+	"pollux/bdev/aio"
+	"pollux/bdev/delay"
+	bdeverror "pollux/bdev/error"
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
+	"pollux/bdev/passthru"
 	"pollux/iscsi"
 	"pollux/reactor"
 	"pollux/reactor/iobuf"
@@ -34,8 +38,12 @@ type registrar interface{ RegisterRPC(s *rpc.Server) }
 // modules is the list of bdev modules. A new one is a line here.
 func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 	return []interface{ Register(s *rpc.Server) }{
+		aio.New(t.registry),
+		delay.New(t.registry),
+		bdeverror.New(t.registry),
 		malloc.New(t.registry),
 		null.New(t.registry),
+		passthru.New(t.registry),
 	}
 }
 

@@ -211,7 +211,7 @@ func (c *conn) removeTask(t *task) {
 // askLogout sends an Asynchronous Message that asks for a logout within grace (RFC 7143 11.9.1).
 func (c *conn) askLogout(grace time.Duration) {
 	if c.state != connRunning {
-		return
+		return // It is on its way out: by its own logout, or by the grace of an earlier request.
 	}
 	if c.session.target == nil {
 		c.end()

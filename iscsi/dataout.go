@@ -69,6 +69,9 @@ func (c *conn) dataOut(h *BHS) {
 		t.fail(sense)
 		return
 	}
+	if n := c.tasks; Mutated(MutateWrongTask) && n.state == taskGathering {
+		t = n
+	}
 	c.sink = sink{kind: sinkDataOut, task: t, offset: h.BufferOffset()}
 }
 

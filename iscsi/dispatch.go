@@ -22,7 +22,7 @@ type sink struct {
 
 // Received feeds the decoder (sock.Handler).
 func (c *conn) Received(b []byte) {
-	c.ping.heard = c.local.r.Now()
+	c.ping.heard, c.ping.asked = c.local.r.Now(), false
 	c.in.Feed(b, c)
 }
 

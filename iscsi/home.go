@@ -61,8 +61,13 @@ func (h *home) ask(o *opening) {
 		if old.heir != nil {
 			h.refuse(old.heir, LoginServiceUnavailable)
 		}
-		old.heir = o
 		h.endSession(old)
+		if Mutated(MutateReinstateEarly) {
+			delete(h.sessions, old.key)
+			h.grant(o)
+			return
+		}
+		old.heir = o
 	default:
 		h.grant(o)
 	}
@@ -129,7 +134,9 @@ func (h *home) endSession(s *session) {
 
 // closed strikes out a session of which nothing is left, and lets its heir in.
 func (h *home) closed(s *session) {
-	delete(h.sessions, s.key)
+	if h.sessions[s.key] == s {
+		delete(h.sessions, s.key)
+	}
 	delete(h.tsihs, s.tsih)
 	h.all = without(h.all, s)
 	h.perLocal[s.local.r.ID()]--

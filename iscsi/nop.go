@@ -7,7 +7,7 @@ import "time"
 type pinger struct {
 	interval, timeout time.Duration
 	heard             int64 // when bytes last arrived
-	asked             int64 // when the NOP-In was queued; 0: none is out
+	asked             bool  // a NOP-In is out, and nothing has been heard since
 	leaving           bool  // the timer is that of a logout
 	tag               uint32
 	echo              *control // the answer to the NOP-Out that is being received
@@ -32,15 +32,14 @@ func (c *conn) tick() {
 	case c.stalled(now):
 		c.local.count(countDataOutTimeout)
 		c.end()
-	case p.asked != 0 && p.heard <= p.asked:
+	case p.asked:
 		c.local.count(countNOPTimeout)
 		c.end()
 	case now-p.heard >= int64(p.interval) && c.limits.Phase == PhaseFullFeature:
-		p.asked = now
+		p.asked = true
 		c.sayPingRequest()
 		c.timer.Start(p.timeout)
 	default:
-		p.asked = 0
 		c.timer.Start(max(p.interval-time.Duration(now-p.heard), time.Second))
 	}
 }

@@ -93,8 +93,10 @@ func (s *Server) registerTargets(r *rpc.Server) {
 	rpc.Handle(r, rpc.Runtime, "iscsi_delete_target_node", func(_ context.Context, p targetNameParams) (rpc.None, error) {
 		return rpc.None{}, noTarget(s.DeleteTarget(p.Name))
 	}, "delete_target_node").DecodeError(rpc.CodeInvalidParams, "Invalid parameters")
-	do(r, rpc.Runtime, "iscsi_target_node_add_lun", s.rpcAddLUN, "target_node_add_lun")
-	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", s.rpcRemoveLUN)
+	do(r, rpc.Runtime, "iscsi_target_node_add_lun", func(p addLUNParams) error {
+		return s.AddLUN(p.Name, p.BdevName, int(lunNumber(p.LUN)))
+	}, "target_node_add_lun")
+	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", func(p removeLUNParams) error { return s.RemoveLUN(p.Name, int(p.LUN)) })
 	do(r, rpc.Runtime, "iscsi_target_node_add_pg_ig_maps", s.rpcAddMaps, "add_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_remove_pg_ig_maps", s.rpcRemoveMaps, "delete_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_set_auth", s.rpcTargetAuth, "set_iscsi_target_node_auth")
@@ -126,34 +128,6 @@ func lunNumber(n *int32) int32 {
 		return -1
 	}
 	return *n
-}
-
-// device is the SCSI device of a target.
-func (s *Server) device(name string) (*node, error) {
-	c := s.view.Load()
-	t := c.target(fullName(name, c.options.NodeBase))
-	if t == nil {
-		return nil, fmt.Errorf("%s: %w", name, ErrNoTarget)
-	}
-	return t.node, nil
-}
-
-// rpcAddLUN works with sessions open; they are told by REPORTED LUNS DATA HAS CHANGED.
-func (s *Server) rpcAddLUN(p addLUNParams) error {
-	n, err := s.device(p.Name)
-	if err != nil {
-		return err
-	}
-	_, err = n.device.AddLUN(int(lunNumber(p.LUN)), p.BdevName)
-	return err
-}
-
-func (s *Server) rpcRemoveLUN(p removeLUNParams) error {
-	n, err := s.device(p.Name)
-	if err != nil {
-		return err
-	}
-	return n.device.RemoveLUN(int(p.LUN))
 }
 
 func (s *Server) rpcAddMaps(p targetMapsParams) error {

@@ -5,10 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"pollux/reactor"
 	"pollux/scsi"
@@ -267,6 +267,36 @@ func (s *Server) changeTarget(name string, make func(*config, *Target) error) er
 	})
 }
 
+// device is the living part of a target.
+func (s *Server) device(name string) (*node, error) {
+	c := s.view.Load()
+	t := c.target(fullName(name, c.options.NodeBase))
+	if t == nil {
+		return nil, fmt.Errorf("%s: %w", name, ErrNoTarget)
+	}
+	return t.node, nil
+}
+
+// AddLUN shows a block device as LUN number of a target, or as the lowest free one if that is negative. Sessions that are open are
+// told by REPORTED LUNS DATA HAS CHANGED.
+func (s *Server) AddLUN(target, bdevName string, number int) error {
+	n, err := s.device(target)
+	if err != nil {
+		return err
+	}
+	_, err = n.device.AddLUN(number, bdevName)
+	return err
+}
+
+// RemoveLUN takes a LUN away, and returns when nothing of it can reach the block device any more. Sessions are told.
+func (s *Server) RemoveLUN(target string, number int) error {
+	n, err := s.device(target)
+	if err != nil {
+		return err
+	}
+	return n.device.RemoveLUN(number)
+}
+
 // RequestLogout asks the initiators of a target's sessions to log out; tag 0 is any portal group.
 func (s *Server) RequestLogout(name string, tag int32) error {
 	c := s.view.Load()
@@ -277,9 +307,24 @@ func (s *Server) RequestLogout(name string, tag int32) error {
 	return s.each(func(l *local) { l.askLogout(t.node, tag, LogoutGrace) })
 }
 
-// Close ends the server: no new connections, a request to log out to all initiators, a bounded time to do so, then the end of what is
-// left. The context may shorten the wait. It returns when nothing refers to a device any more.
+// Close ends the server: no new connections, a request to log out to all initiators, LogoutGrace to do so, then the end of what is left.
+// It returns when nothing refers to a device any more, or when the context ends: then a device has kept a request for too long,
+// and what it has is left alone.
 func (s *Server) Close(ctx context.Context) error {
+	if ctx.Done() == nil {
+		return s.close()
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- s.close() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("iscsi: sessions are still ending: %w", ctx.Err())
+	}
+}
+
+func (s *Server) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -290,36 +335,28 @@ func (s *Server) Close(ctx context.Context) error {
 	for _, g := range c.portalGroups {
 		g.stop()
 	}
+	// The grace of the request ends the sessions that do not log out, so that this wait has an end.
 	err := s.home.r.Call(func() { s.home.stopping = true })
-	err = errors.Join(err, s.each(func(l *local) { l.askLogout(nil, 0, LogoutGrace) }))
-	s.drain(ctx)
-	err = errors.Join(err, s.each(func(l *local) { l.shut() }))
-	err = errors.Join(err, s.home.r.Do(func(done func()) {
-		s.home.endAll(nil)
-		s.home.wait(nil, done)
-	}))
+	err = errors.Join(err, s.each(func(l *local) { l.shut(); l.askLogout(nil, 0, LogoutGrace) }))
+	err = errors.Join(err, s.home.r.Do(func(done func()) { s.home.wait(nil, done) }))
 	for _, l := range s.locals {
 		err = errors.Join(err, l.r.Do(func(done func()) { l.whenIdle(done) }))
 	}
 	for _, t := range c.targets {
 		err = errors.Join(err, t.node.device.Close())
 	}
-	next := config{options: c.options, discovery: c.discovery, authGroups: c.authGroups, initiatorGroups: c.initiatorGroups}
-	s.view.Store(&next)
+	s.view.Store(&config{options: c.options, discovery: c.discovery, authGroups: c.authGroups, initiatorGroups: c.initiatorGroups})
 	return err
 }
 
-// drain waits until the initiators have logged out, for LogoutGrace at most.
-func (s *Server) drain(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, LogoutGrace+time.Second)
-	defer cancel()
-	empty := make(chan struct{})
-	go func() {
-		defer close(empty)
-		_ = s.home.r.Do(func(done func()) { s.home.wait(nil, done) }) // the wait ends with the sessions, at the latest in Close
-	}()
-	select {
-	case <-empty:
-	case <-ctx.Done():
+// NodeBase is what short target names are completed with.
+func (s *Server) NodeBase() string { return s.view.Load().options.NodeBase }
+
+// Portals are the addresses at which a portal group listens.
+func (s *Server) Portals(tag int32) []netip.AddrPort {
+	g := s.view.Load().portalGroup(tag)
+	if g == nil || !g.started() {
+		return nil
 	}
+	return slices.Clone(g.addresses)
 }

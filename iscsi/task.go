@@ -77,6 +77,9 @@ func (l *local) growTasks() {
 
 // leave ends the task: its memory and the task itself go back. The connection may end with it.
 func (t *task) leave() {
+	if t.state == taskSending && Mutated(MutateKeepTask) {
+		return
+	}
 	c := t.conn
 	t.putMemory()
 	c.removeTask(t)

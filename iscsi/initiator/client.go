@@ -63,7 +63,11 @@ func Open(ctx context.Context, r *reactor.Reactor, fd int, cfg Config) (*Client,
 		c.Session.Events.Ended = func(e error) { c.err = e; close(c.ended) }
 		c.Session.Open(r, fd)
 	})
-	return c, errors.Join(stopped, err)
+	if err = errors.Join(stopped, err); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
 }
 
 // do runs start on the reactor and waits for its done; when ctx ends first the connection is closed, so that done is called.

@@ -16,6 +16,7 @@ const (
 type Budget struct {
 	limit int64
 	used  atomic.Int64 // written by all pools
+	short atomic.Bool  // a pool has asked in vain since the last slab was taken or given back; all pools write it
 }
 
 // NewBudget bounds memory to limit bytes, at least one slab of 2 MiB.
@@ -30,7 +31,14 @@ func (b *Budget) take() bool {
 		return true
 	}
 	b.used.Add(-slabSize)
+	b.short.Store(true)
 	return false
+}
+
+// give is the opposite of take.
+func (b *Budget) give() {
+	b.used.Add(-slabSize)
+	b.short.Store(false)
 }
 
 // Buf is a buffer; Bytes is its whole memory, with the capacity of its class. The zero Buf holds nothing.
@@ -45,7 +53,9 @@ func (b Buf) Bytes() []byte { return b.b }
 // Pool is a reactor's store of free buffers. It belongs to that reactor.
 type Pool struct {
 	budget *Budget
-	slabs  [][]byte
+	slabs  [][]byte // nil where a slab was given back
+	busy   []uint32 // by slab: pages lent
+	onSlab func(slab int, mem []byte)
 	class  []uint8           // by page: class+1 of the buffer that starts there, 0 for none
 	lent   []bool            // by page: the buffer that starts there is out
 	free   [classes][]uint32 // by class: first pages of free buffers
@@ -68,6 +78,7 @@ func (p *Pool) Get(n int) (b Buf, ok bool) {
 	page := p.free[c][last]
 	p.free[c] = p.free[c][:last]
 	p.lent[page] = true
+	p.busy[page/pages] += 1 << c
 	p.out++
 	return Buf{b: p.memory(page, c), page: page}, true
 }
@@ -80,6 +91,7 @@ func (p *Pool) Put(b Buf) {
 	poison(b.b)
 	p.lent[b.page] = false
 	c := p.class[b.page] - 1
+	p.busy[b.page/pages] -= 1 << c
 	p.free[c] = append(p.free[c], b.page)
 	p.out--
 }
@@ -87,8 +99,10 @@ func (p *Pool) Put(b Buf) {
 // Close gives all memory back; no buffer may be used any more.
 func (p *Pool) Close() {
 	for _, mem := range p.slabs {
-		Unmap(mem)
-		p.budget.used.Add(-slabSize)
+		if mem != nil {
+			Unmap(mem)
+			p.budget.give()
+		}
 	}
 	*p = Pool{budget: p.budget}
 }
@@ -147,17 +161,33 @@ func (p *Pool) grow() bool {
 	}
 	mem, err := Map(slabSize)
 	if err != nil {
-		p.budget.used.Add(-slabSize)
+		p.budget.give()
 		return false
 	}
-	first := uint32(len(p.slabs) * pages)
-	p.slabs = append(p.slabs, mem)
-	p.class = append(p.class, make([]uint8, pages)...)
-	p.lent = append(p.lent, make([]bool, pages)...)
+	slab := p.place()
+	p.slabs[slab] = mem
+	if p.onSlab != nil {
+		p.onSlab(slab, mem)
+	}
+	first := uint32(slab * pages)
 	for page := first; page < first+pages; page += MaxSize / MinSize {
 		p.addFree(classes-1, page)
 	}
 	return true
+}
+
+// place is a free number for a slab.
+func (p *Pool) place() int {
+	for slab, mem := range p.slabs {
+		if mem == nil {
+			return slab
+		}
+	}
+	p.slabs = append(p.slabs, nil)
+	p.busy = append(p.busy, 0)
+	p.class = append(p.class, make([]uint8, pages)...)
+	p.lent = append(p.lent, make([]bool, pages)...)
+	return len(p.slabs) - 1
 }
 
 // coalesce joins free neighbours into larger buffers, over the whole pool. It is slow, and runs only when the budget is

@@ -94,6 +94,40 @@ func TestBudgetIsSharedAndHolds(t *testing.T) {
 	}
 }
 
+// What one pool does not need any more, another can have.
+func TestTrimGivesIdleSlabsToOthers(t *testing.T) {
+	budget := NewBudget(2 * slabSize)
+	a, b := NewPool(budget), NewPool(budget)
+	known := map[int]bool{}
+	a.OnSlab(func(slab int, mem []byte) { known[slab] = mem != nil })
+	var bufs []Buf
+	for {
+		buf, ok := a.Get(MinSize)
+		if !ok {
+			break
+		}
+		bufs = append(bufs, buf)
+	}
+	if _, ok := b.Get(MinSize); ok || !b.Short() {
+		t.Fatalf("got %v, short %v: the budget does not hold", ok, b.Short())
+	}
+	kept := bufs[0]
+	for _, buf := range bufs[1:] {
+		a.Put(buf)
+	}
+	a.Trim()
+	if _, ok := b.Get(MaxSize); !ok || b.Short() {
+		t.Errorf("got %v, short %v after Trim", ok, b.Short())
+	}
+	if !known[kept.Slab()] || len(known) != 2 || known[1-kept.Slab()] {
+		t.Errorf("slabs known to be in use: %v, kept is in %d", known, kept.Slab())
+	}
+	a.Put(kept)
+	if all, ok := a.Get(MaxSize); !ok || all.Slab() != kept.Slab() {
+		t.Error("the slab with a lent buffer was given back")
+	}
+}
+
 func TestSecondPutPanics(t *testing.T) {
 	p := NewPool(NewBudget(slabSize))
 	b, _ := p.Get(1)

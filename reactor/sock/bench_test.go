@@ -37,4 +37,3 @@ func BenchmarkEcho(b *testing.B) {
 		}
 	}
 }
-

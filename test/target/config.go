@@ -53,6 +53,7 @@ type LUN struct {
 	Backing   Backing
 	BlockSize int64 // 0 is 512
 	Size      int64 // bytes
+	Physical  int64 // Pollux, malloc: bytes of a physical block; 0 is BlockSize
 	Path      string
 }
 

@@ -97,9 +97,11 @@ func createNode(s *Server, n Node, tag int) error {
 
 func createBdev(s *Server, l LUN, name string) error {
 	if l.Backing == Malloc {
-		return s.RPC("bdev_malloc_create", object{
-			"name": name, "block_size": l.blockSize(), "num_blocks": l.Size / l.blockSize(),
-		}, nil)
+		bdev := object{"name": name, "block_size": l.blockSize(), "num_blocks": l.Size / l.blockSize()}
+		if l.Physical != 0 {
+			bdev["physical_block_size"] = l.Physical
+		}
+		return s.RPC("bdev_malloc_create", bdev, nil)
 	}
 	path, err := s.backingFile(l, name)
 	if err != nil {

@@ -1,0 +1,103 @@
+package aio
+
+import (
+	"fmt"
+	"syscall"
+
+	"pollux/bdev"
+)
+
+// ProductName is what clients compare to tell these disks from others.
+const ProductName = "AIO disk"
+
+// Options describe a device.
+type Options struct {
+	Name      string
+	Filename  string
+	BlockSize uint32 // 0: a block device's own
+	ReadOnly  bool
+	// Fallocate lets unmap punch holes.
+	Fallocate bool
+	UUID      [16]byte // zero: derived from the name
+}
+
+// Module makes devices of files. Control plane.
+type Module struct{ registry *bdev.Registry }
+
+// New makes the module over a registry.
+func New(g *bdev.Registry) *Module { return &Module{registry: g} }
+
+// Create opens the file and makes it a device. Errors: what opening says; EINVAL for a block size that does not fit; EEXIST.
+func (m *Module) Create(o Options) error {
+	if _, err := m.registry.Lookup(o.Name); err == nil {
+		return fmt.Errorf("bdev %s: %w", o.Name, syscall.EEXIST)
+	}
+	f, err := openFile(o.Filename, o.BlockSize, o.ReadOnly)
+	if err != nil {
+		return fmt.Errorf("bdev %s: %w", o.Name, err)
+	}
+	if !f.direct {
+		m.registry.Log().Info("file is used through the page cache, by threads", "bdev", o.Name, "file", o.Filename,
+			"cause", "no O_DIRECT for these blocks here")
+	}
+	return m.register(o, f)
+}
+
+// register makes f a device, which then owns it.
+func (m *Module) register(o Options, f *file) error {
+	if !o.Fallocate {
+		f.punches, f.zeroes = false, false
+	}
+	b := newBackend(f)
+	_, err := m.registry.Register(bdev.Spec{
+		Name: o.Name, UUID: o.UUID, ProductName: ProductName, BlockSize: f.blockSize, Blocks: f.size / uint64(f.blockSize),
+		PhysicalBlockSize: max(f.blockSize, f.sector), ReadOnly: o.ReadOnly, WriteCache: true, FUA: true,
+		Limits: bdev.Limits{
+			MaxTransferBlocks:    transferMax / f.blockSize,
+			MaxUnmapBlocks:       punchMax / uint64(f.blockSize),
+			MaxWriteZeroesBlocks: punchMax / uint64(f.blockSize),
+			MaxSegments:          iovecsMax,
+			MemoryAlignment:      512,
+		},
+		Backend: b, DriverSpecific: o.driverSpecific, Config: o.config,
+	})
+	if err != nil {
+		_ = f.close()
+	}
+	return err
+}
+
+// Delete removes a device; it returns when the file has been synced and closed. Errors: ENODEV; what syncing says.
+func (m *Module) Delete(name string) error {
+	if _, err := m.lookup(name); err != nil {
+		return err
+	}
+	return m.registry.Unregister(name)
+}
+
+// Rescan looks at the file's size again and resizes the device.
+func (m *Module) Rescan(name string) error {
+	d, err := m.lookup(name)
+	if err != nil {
+		return err
+	}
+	f := d.Spec().Backend.(*backend).file
+	size, err := f.sizeNow()
+	if err != nil {
+		return fmt.Errorf("bdev %s: size: %w", name, err)
+	}
+	blocks := size / uint64(f.blockSize)
+	d.Spec().Backend.(*backend).blocks.Store(blocks)
+	return d.Resize(blocks)
+}
+
+func (m *Module) lookup(name string) (*bdev.Device, error) {
+	d, err := m.registry.Lookup(name)
+	if err != nil {
+		return nil, err
+	}
+	if _, ours := d.Spec().Backend.(*backend); !ours {
+		return nil, fmt.Errorf("bdev %s is not an aio device: %w", name, syscall.ENODEV)
+	}
+	return d, nil
+}

@@ -1,0 +1,217 @@
+package aio
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pollux/reactor/iobuf"
+)
+
+// file is an open file or block device, and what can be done with it. It does not change.
+type file struct {
+	fd        int
+	size      uint64 // bytes, when it was opened
+	sector    uint32 // bytes, of a block device; 0 for a file
+	direct    bool   // O_DIRECT, through the ring; otherwise the pool
+	readOnly  bool
+	punches   bool // holes can be punched
+	zeroes    bool // FALLOC_FL_ZERO_RANGE works
+	seeks     bool // SEEK_DATA and SEEK_HOLE work
+	blockSize uint32
+
+	// What the control plane does with it.
+	sync, close func() error
+	sizeNow     func() (uint64, error)
+}
+
+// File systems by their magic number.
+const (
+	magicTmpfs = unix.TMPFS_MAGIC
+	magicExt4  = unix.EXT4_SUPER_MAGIC
+	magicXFS   = unix.XFS_SUPER_MAGIC
+	magicBtrfs = unix.BTRFS_SUPER_MAGIC
+)
+
+// openFile opens path with O_DIRECT if possible, for blocks of blockSize bytes (0: a block device's own).
+func openFile(path string, blockSize uint32, readOnly bool) (*file, error) {
+	mode := unix.O_RDWR
+	if readOnly {
+		mode = unix.O_RDONLY
+	}
+	f, err := openMode(path, mode|unix.O_DIRECT, readOnly)
+	if errors.Is(err, syscall.EINVAL) { // The file system has no O_DIRECT.
+		f, err = openMode(path, mode, readOnly)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.fit(path, blockSize); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	if f.direct && !f.takesDirect() {
+		_ = f.close()
+		return reopenBuffered(path, mode, blockSize, readOnly)
+	}
+	return f, nil
+}
+
+// reopenBuffered is the way of files whose O_DIRECT does not take the blocks.
+func reopenBuffered(path string, mode int, blockSize uint32, readOnly bool) (*file, error) {
+	f, err := openMode(path, mode, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.fit(path, blockSize); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openMode opens path and looks at what it is.
+func openMode(path string, mode int, readOnly bool) (*file, error) {
+	fd, err := unix.Open(path, mode|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	f := &file{fd: fd, readOnly: readOnly, direct: mode&unix.O_DIRECT != 0}
+	f.close = func() error { return unix.Close(fd) }
+	f.sync = func() error { return unix.Fdatasync(fd) }
+	f.sizeNow = func() (uint64, error) { return sizeOf(fd) }
+	if err := f.inspect(path); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// inspect finds the size, the sector and the abilities.
+func (f *file) inspect(path string) (err error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
+		return fmt.Errorf("stat %s: %w", path, err)
+	}
+	if f.size, err = sizeOf(f.fd); err != nil {
+		return fmt.Errorf("size of %s: %w", path, err)
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFREG:
+		return f.inspectRegular(path)
+	case unix.S_IFBLK:
+		n, err := unix.IoctlGetInt(f.fd, unix.BLKSSZGET)
+		if err != nil {
+			return fmt.Errorf("sector size of %s: %w", path, err)
+		}
+		f.sector = uint32(n)
+		f.punches = !f.readOnly && blockLimit(st.Rdev, "write_zeroes_max_bytes") > 0
+		f.zeroes = f.punches
+		return nil
+	default:
+		return fmt.Errorf("%s is neither a file nor a block device: %w", path, syscall.EINVAL)
+	}
+}
+
+func (f *file) inspectRegular(path string) error {
+	var fs unix.Statfs_t
+	if err := unix.Fstatfs(f.fd, &fs); err != nil {
+		return fmt.Errorf("statfs %s: %w", path, err)
+	}
+	magic := int64(fs.Type)
+	f.direct = f.direct && magic != magicTmpfs
+	f.zeroes = !f.readOnly && (magic == magicExt4 || magic == magicXFS || magic == magicBtrfs)
+	// Beyond the end there is nothing to punch: the call changes nothing, and tells.
+	const punch = unix.FALLOC_FL_PUNCH_HOLE | unix.FALLOC_FL_KEEP_SIZE
+	f.punches = !f.readOnly && unix.Fallocate(f.fd, punch, int64(f.size), iobuf.MinSize) == nil
+	_, err := unix.Seek(f.fd, 0, unix.SEEK_HOLE)
+	f.seeks = err == nil
+	return nil
+}
+
+// sizeOf is the size of a file or block device, in bytes.
+func sizeOf(fd int) (uint64, error) {
+	n, err := unix.Seek(fd, 0, unix.SEEK_END)
+	return uint64(n), err
+}
+
+// blockLimit is a limit of a block device's queue, 0 if it is not known. A partition has its disk's.
+func blockLimit(dev uint64, name string) uint64 {
+	dir := fmt.Sprintf("/sys/dev/block/%d:%d", unix.Major(dev), unix.Minor(dev))
+	for _, path := range []string{dir + "/queue/" + name, dir + "/../queue/" + name} {
+		if text, err := os.ReadFile(path); err == nil {
+			n, _ := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64)
+			return n
+		}
+	}
+	return 0
+}
+
+// fit settles the block size.
+func (f *file) fit(path string, blockSize uint32) error {
+	if blockSize == 0 {
+		blockSize = f.sector
+	}
+	switch {
+	case blockSize == 0:
+		return fmt.Errorf("%s: a file needs a block size: %w", path, syscall.EINVAL)
+	case blockSize < f.sector:
+		return fmt.Errorf("%s: block size %d is smaller than the sector of %d bytes: %w", path, blockSize, f.sector, syscall.EINVAL)
+	case f.size < uint64(blockSize):
+		return fmt.Errorf("%s: %d bytes are less than one block: %w", path, f.size, syscall.EINVAL)
+	}
+	f.blockSize = blockSize
+	return nil
+}
+
+// takesDirect reports whether O_DIRECT takes a block that is not aligned to more than its own size: one is read.
+func (f *file) takesDirect() bool {
+	mem, err := iobuf.Map(2 * iobuf.MaxSize)
+	if err != nil {
+		return false
+	}
+	defer iobuf.Unmap(mem)
+	off := int64(f.blockSize)
+	if f.size < 2*uint64(f.blockSize) {
+		off = 0
+	}
+	n, err := unix.Pread(f.fd, mem[f.blockSize:2*f.blockSize], off)
+	return !errors.Is(err, syscall.EINVAL) && (err != nil || n == int(f.blockSize))
+}
+
+// CreateFile makes a sparse file of size bytes, durably, unless there is one.
+func CreateFile(path string, size uint64) (created bool, err error) {
+	if _, err := os.Stat(path); err == nil {
+		return false, nil
+	}
+	if size == 0 {
+		return false, fmt.Errorf("%s does not exist, and a new file needs a size: %w", path, syscall.ENOENT)
+	}
+	fd, err := unix.Open(path, unix.O_CREAT|unix.O_EXCL|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
+	if err != nil {
+		return false, fmt.Errorf("create %s: %w", path, err)
+	}
+	if err := errors.Join(unix.Ftruncate(fd, int64(size)), unix.Fsync(fd), unix.Close(fd), syncDirectory(filepath.Dir(path))); err != nil {
+		_ = os.Remove(path)
+		return false, fmt.Errorf("create %s: %w", path, err)
+	}
+	return true, nil
+}
+
+// syncDirectory makes the names in dir durable.
+func syncDirectory(dir string) error {
+	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", dir, err)
+	}
+	if err := errors.Join(unix.Fsync(fd), unix.Close(fd)); err != nil {
+		return fmt.Errorf("sync %s: %w", dir, err)
+	}
+	return nil
+}
