@@ -213,8 +213,10 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.Portal != "127.0.0.1:3261" || o.Target != "iqn.a:b" || o.LUN != 3 || o.User != "me" || o.Secret != "secret" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, args := range []string{"--nonsense", "extra", "iscsi://a/b", "iscsi://a/b/c", "iscsi://a/b/1 more", "--depth 0", "--depth 1025", "--connections 0", "--block-size 100", "--block-size x", "--block-size 8M",
-		"--read-share 101", "--wait often", "--sequential --random", "--span -1", "--span 9E", "--lun 16384", "--duration 0s", "--cmdsn 4294967296"} {
+	for _, args := range []string{
+		"--nonsense", "extra", "iscsi://a/b", "iscsi://a/b/c", "iscsi://a/b/1 more", "--depth 0", "--depth 1025", "--connections 0", "--block-size 100", "--block-size x", "--block-size 8M",
+		"--read-share 101", "--wait often", "--sequential --random", "--span -1", "--span 9E", "--lun 16384", "--duration 0s", "--cmdsn 4294967296",
+	} {
 		words.Reset()
 		if Main(strings.Fields(args), &out, &words) != 2 || words.Len() == 0 {
 			t.Errorf("%s: not refused, or without a word", args)
