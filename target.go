@@ -8,8 +8,11 @@ import (
 
 	"pollux/bdev"
 	"pollux/bdev/aio"
+	"pollux/bdev/delay"
+	bdeverror "pollux/bdev/error"
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
+	"pollux/bdev/passthru"
 	"pollux/iscsi"
 	"pollux/reactor"
 	"pollux/reactor/iobuf"
@@ -36,8 +39,11 @@ type registrar interface{ RegisterRPC(s *rpc.Server) }
 func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 	return []interface{ Register(s *rpc.Server) }{
 		aio.New(t.registry),
+		delay.New(t.registry),
+		bdeverror.New(t.registry),
 		malloc.New(t.registry),
 		null.New(t.registry),
+		passthru.New(t.registry),
 	}
 }
 

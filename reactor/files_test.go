@@ -89,9 +89,10 @@ func TestFixedBuffers(t *testing.T) {
 			err := r.Do(func(done func()) {
 				buf, _ := r.Buffers().Get(iobuf.MaxSize)
 				index, fixed := r.Fixed(buf)
-				if want := r.Features().Has(uring.FeatureRegisteredBuffers); fixed != want {
-					t.Errorf("registered %v, want %v", fixed, want)
+				if fixed && !r.Features().Has(uring.FeatureRegisteredBuffers) {
+					t.Error("registered although that is masked off")
 				}
+				t.Logf("registered: %v", fixed) // Not where RLIMIT_MEMLOCK is too small for a slab.
 				r.OpenOp(&op, func(res int32, _ uint32) {
 					if res != iobuf.MaxSize || !bytes.Equal(buf.Bytes(), data) {
 						t.Errorf("read %d bytes, or wrong ones", res)

@@ -30,14 +30,16 @@ var disks = map[string]func() *bdevtest.Disk{
 	},
 	"out of resources every third time": func() *bdevtest.Disk {
 		n := 0
-		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite, bdev.OpFlush), Cache: true, Later: true,
+		return &bdevtest.Disk{
+			Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite, bdev.OpFlush), Cache: true, Later: true,
 			Limits: bdev.Limits{MaxTransferBlocks: 16},
 			Refuse: func(*bdev.Request) bdev.Status {
 				if n++; n%3 == 0 {
 					return bdev.StatusNoMemory
 				}
 				return bdev.StatusOK
-			}}
+			},
+		}
 	},
 }
 

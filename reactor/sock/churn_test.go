@@ -3,6 +3,7 @@ package sock_test
 import (
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/netip"
 	"os"
 	"sync"
@@ -54,6 +55,9 @@ func TestChurn(t *testing.T) {
 		"software": {Cores: []int{-1, -1}, Without: uring.FeatureURing},
 	} {
 		t.Run(name, func(t *testing.T) {
+			if l, err := net.Listen("tcp", "127.0.0.1:0"); err == nil {
+				_ = l.Close() // From now on Go's own poller is open.
+			}
 			before := descriptors(t)
 			g, err := reactor.Start(cfg)
 			if err != nil {

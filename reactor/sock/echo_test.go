@@ -124,7 +124,7 @@ func roundTrip(addr netip.AddrPort, seed uint64, total int) error {
 }
 
 func TestEcho(t *testing.T) {
-	const conns, total = 8, 1 << 20
+	const conns, total = 8, 300_000
 	cases := map[string]reactor.Config{
 		"one reactor":         {Cores: []int{-1}},
 		"two reactors":        {Cores: []int{-1, -1}},

@@ -128,11 +128,8 @@ func (k *linux) setup(cfg Config) (*params, error) {
 			flags&setupDeferTaskrun != 0 && cfg.Without.Has(FeatureDeferTaskrun) {
 			continue
 		}
-		p := &params{flags: base | flags, cqEntries: uint32(cfg.CQEntries)}
-		var fd uintptr
-		fd, _, errno = unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(cfg.SQEntries), uintptr(unsafe.Pointer(p)), 0)
-		if errno == 0 {
-			k.fd, k.enterFd = int(fd), int(fd)
+		var p *params
+		if p, errno = k.setupSmaller(cfg, base|flags); errno == 0 {
 			return p, k.check(p)
 		}
 		if errno != unix.EINVAL {
@@ -140,6 +137,23 @@ func (k *linux) setup(cfg Config) (*params, error) {
 		}
 	}
 	return nil, setupError(errno)
+}
+
+// setupSmaller tries rings of a quarter and a sixteenth of the size where memory may not be locked (RLIMIT_MEMLOCK).
+func (k *linux) setupSmaller(cfg Config, flags uint32) (p *params, errno syscall.Errno) {
+	for divide := 1; divide <= 16; divide *= 4 {
+		p = &params{flags: flags, cqEntries: uint32(max(1, cfg.CQEntries/divide))}
+		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(max(1, cfg.SQEntries/divide)),
+			uintptr(unsafe.Pointer(p)), 0)
+		if errno == 0 {
+			k.fd, k.enterFd = int(fd), int(fd)
+			return p, 0
+		}
+		if errno != unix.ENOMEM {
+			return nil, errno
+		}
+	}
+	return nil, unix.ENOMEM
 }
 
 // setupError names the likely cause of a failed io_uring_setup.

@@ -12,6 +12,7 @@ type model struct {
 	next     version
 	tears    map[version][2]version
 	primary  *node
+	last     *node // the last one to be Primary
 	tenure   int
 	requests map[uint64]*request
 	nextReq  uint64
@@ -106,7 +107,7 @@ func (s *Sim) content(n *node, b int) version {
 // beginTenure is called when a promotion is answered.
 func (s *Sim) beginTenure(n *node) {
 	m := &s.model
-	m.primary, m.tenure = n, m.tenure+1
+	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	broken := false
 	for b := range m.blocks {
 		bm := &m.blocks[b]

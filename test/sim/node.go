@@ -181,6 +181,16 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 			md.Hot = append(md.Hot, engine.ALUpdate{Slot: slot, Extent: x})
 		}
 	}
+	for i, other := range n.disks {
+		if i == best || up>>i&1 == 0 {
+			continue
+		}
+		for slot := range uint16(64) {
+			if x, there := other.md.al[slot]; there && d.md.al[slot] != x {
+				md.HotToo = append(md.HotToo, x)
+			}
+		}
+	}
 	count := (s.prof.blocks*blockSize + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
 	for row := range md.Bitmaps {
 		md.Bitmaps[row] = s.loadBitmap(d, row, count)

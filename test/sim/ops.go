@@ -62,6 +62,10 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 			}
 		}
 	}
+	if m.primary == n { // rr-conflict violently: its front end sees other data from now on
+		m.primary = nil
+		clear(m.requests)
+	}
 	m.behind(n.index)
 }
 
@@ -270,12 +274,36 @@ func (s *Sim) promoteAny() {
 	if s.roleHolder() != nil {
 		return
 	}
-	up := s.running()
+	var up []*node
+	for _, n := range s.running() {
+		if s.prof.splitBrain || s.newest(n) {
+			up = append(up, n)
+		}
+	}
 	if len(up) == 0 {
 		return
 	}
 	s.promote(up[s.rng.IntN(len(up))], false)
 	s.runFor(500e6)
+}
+
+// newest reports a node that has everything that was ever acknowledged: an operator who promotes another one makes a split
+// brain, which only some seeds want.
+func (s *Sim) newest(n *node) bool {
+	last := s.model.last
+	if last == nil || n == last {
+		return true
+	}
+	if s.prof.mode == engine.ModeC {
+		for b := range s.model.blocks {
+			if !s.model.floor(b, n.index).valid {
+				return false
+			}
+		}
+		return true
+	}
+	p := n.eng.Peer(rowOf(n.index, last.index))
+	return p.Conn == engine.Connected && p.Disk == engine.UpToDate
 }
 
 // switchover demotes the Primary and promotes another node.

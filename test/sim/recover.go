@@ -26,8 +26,8 @@ func (s *Sim) recovery() {
 	if !s.untilHealthy(60e9) {
 		for try := range 12 {
 			if n := s.roleHolder(); n != nil && try > 4 && s.prof.splitBrain {
-				s.demote(n) // the policies say that the Primary gives in, and it may not while it is Primary
-				s.runFor(2e9)
+				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
+				s.start(n)
 			}
 			s.help()
 			if s.untilHealthy(20e9) {

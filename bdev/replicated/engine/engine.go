@@ -75,6 +75,7 @@ type Loaded struct {
 	Bitmaps [ReplicasMax][]uint64 // nil: all ones
 	Up      uint16                // legs that are in sync
 	Stale   uint16                // legs that are here but missed writes
+	HotToo  []uint32              // extents that only another leg's activity log still has
 	HotAll  bool                  // the activity log cannot be read: everything counts as hot
 	Missing bool                  // a leg that should be in sync is not here
 }

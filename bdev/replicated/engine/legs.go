@@ -27,16 +27,17 @@ func (e *Engine) attachedLegs() (mask uint16) {
 func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing, ok bool) {
 	best = -1
 	for i, s := range supers {
-		if s == nil || calledStale(supers, legRow, i) {
-			continue
+		if s == nil || s.Rows[legRow+i].Flags&RowStale != 0 && len(supers) > 1 {
+			continue // a leg that knows itself to be behind
 		}
-		if best < 0 || s.Seq > supers[best].Seq {
+		if best < 0 || descends(s, supers[best], legRow+best) {
 			best = i
 		}
 	}
 	if best < 0 {
 		return -1, 0, 0, false, false
 	}
+	ok = true
 	for i, s := range supers {
 		behind := len(supers) > 1 && supers[best].Rows[legRow+i].Flags&RowStale != 0
 		switch {
@@ -44,17 +45,26 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 			missing = missing || !behind
 		case behind:
 			stale |= legBit(i)
+			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || descends(supers[best], s, legRow+i))
 		default:
 			up |= legBit(i)
+			ok = ok && (i == best || descends(supers[best], s, legRow+i))
 		}
 	}
-	return best, up, stale, missing, true
+	return best, up, stale, missing, ok
 }
 
-// calledStale reports that another leg has gone on without leg i.
-func calledStale(supers []*Super, legRow, i int) bool {
-	for j, s := range supers {
-		if j != i && s != nil && s.Rows[legRow+i].Flags&RowStale != 0 {
+// descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
+// and is younger, or its set has dropped the other's.
+func descends(s, other *Super, row int) bool {
+	if s.LegGen == other.LegGen {
+		return s.Seq >= other.Seq
+	}
+	if s.Rows[row].Bitmap == other.LegGen {
+		return true
+	}
+	for _, g := range s.LegPast {
+		if g != 0 && g == other.LegGen {
 			return true
 		}
 	}
@@ -161,6 +171,9 @@ func (e *Engine) recoverCrash(md *Loaded) {
 			continue
 		}
 		e.markHot(row)
+		for _, extent := range md.HotToo {
+			e.markExtent(row, extent)
+		}
 		if md.HotAll {
 			e.bits[row].setAll()
 		}
@@ -173,11 +186,15 @@ func (e *Engine) markHot(row int) {
 		return
 	}
 	for _, s := range e.al.slots {
-		if s.extent != ALFree {
-			lo := uint64(s.extent) << e.cfg.ExtentShift >> e.cfg.BlockShift
-			hi := (uint64(s.extent) + 1) << e.cfg.ExtentShift >> e.cfg.BlockShift
-			e.bits[row].set(lo, hi)
-		}
+		e.markExtent(row, s.extent)
+	}
+}
+
+func (e *Engine) markExtent(row int, extent uint32) {
+	if extent != ALFree {
+		lo := uint64(extent) << e.cfg.ExtentShift >> e.cfg.BlockShift
+		hi := (uint64(extent) + 1) << e.cfg.ExtentShift >> e.cfg.BlockShift
+		e.bits[row].set(lo, hi)
 	}
 }
 
@@ -186,6 +203,8 @@ func (e *Engine) markLegStale(n int) {
 	if r.Flags&RowStale == 0 {
 		r.Flags |= RowStale
 		r.Bitmap = e.super.LegGen
+		copy(e.super.LegPast[1:], e.super.LegPast[:])
+		e.super.LegPast[0] = e.super.LegGen
 		e.super.LegGen = e.newUUID()
 	}
 }
@@ -209,7 +228,15 @@ func (e *Engine) legFailed(n int) {
 	}
 	e.markLegStale(n)
 	e.markHot(row)
-	e.commit(nil)
+	if e.mutated(MutLegAckBeforeStale) {
+		e.commit(nil)
+		return
+	}
+	e.rotating++
+	e.commit(func(bool) {
+		e.rotating--
+		e.recheck()
+	})
 }
 
 // legWrite sends a write to all attached legs; legsDone follows in any case, later.

@@ -37,8 +37,9 @@ type op struct {
 	sum   uint64
 	stage uint8
 
-	byDigest bool // a resync request that is answered with data only if its digest differs
-	digest   uint64
+	fromDiskless bool // a mirrored write whose sender has no disk of its own
+	byDigest     bool // a resync request that is answered with data only if its digest differs
+	digest       uint64
 
 	locked, inAL       bool
 	localDone, localOK bool

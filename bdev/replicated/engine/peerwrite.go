@@ -10,6 +10,7 @@ func (e *Engine) onData(p *peer, m *Msg) {
 	o := e.newOp(opPeerWrite)
 	o.peer, o.link, o.block, o.off, o.len, o.wop, o.data = p.row, p.link, m.Block, m.Off, m.Len, m.Op, m.Data
 	o.flags, o.epoch, o.fua = m.Flags, m.Epoch, m.Flags&FlagFUA != 0
+	o.fromDiskless = p.disk < Inconsistent
 	p.active++
 	p.writes++
 	if m.Flags&FlagRecvAck != 0 && m.Flags&FlagWriteAck == 0 {
@@ -39,7 +40,7 @@ func (e *Engine) fenced(p *peer, epoch uint64) bool {
 // needsExtents: on a node that only stores what a Primary sends, a crash leaves nothing open that the Primary does not know
 // of, unless there is somebody else who may differ.
 func (e *Engine) needsExtents(p *peer) bool {
-	if e.cfg.Legs > 1 || p.disk < Inconsistent {
+	if e.cfg.Legs > 1 {
 		return true
 	}
 	for i := range e.peers {
@@ -56,7 +57,7 @@ func (e *Engine) peerWriteLocked(o *op) {
 		e.peerWriteDone(o, false)
 		return
 	}
-	if e.needsExtents(p) && !e.getExtents(o) {
+	if (o.fromDiskless || e.needsExtents(p)) && !e.getExtents(o) {
 		return
 	}
 	e.markOthers(p, o)
@@ -72,7 +73,7 @@ func (e *Engine) markOthers(p *peer, o *op) {
 			e.markMissed(i, o.off, o.len)
 		case !e.isPeer(i):
 		case i == p.row:
-			if p.disk < Inconsistent && !e.mutated(MutDisklessNoBits) {
+			if o.fromDiskless && !e.mutated(MutDisklessNoBits) {
 				e.markMissed(i, o.off, o.len)
 			}
 		case e.super.Rows[i].Bitmap != 0:

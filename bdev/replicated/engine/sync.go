@@ -322,6 +322,9 @@ func (e *Engine) pullByID(p *peer, m *Msg) *op {
 }
 
 func (e *Engine) pullWrite(o *op) {
+	if e.cfg.Legs > 1 && !e.getExtents(o) {
+		return // a leg that is behind now has to know of this after a crash
+	}
 	e.legWrite(o)
 }
 
@@ -349,6 +352,7 @@ func (e *Engine) endPull(p *peer, o *op) {
 			break
 		}
 	}
+	e.al.removeWaiting(o)
 	e.peerOpEnds(p, o)
 }
 

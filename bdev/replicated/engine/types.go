@@ -362,7 +362,8 @@ type Super struct {
 	Flags   uint32
 	Size    uint64
 	Fence   uint64
-	LegGen  uint64 // generation of the set of legs that are in sync
+	LegPast [8]uint64 // former ones
+	LegGen  uint64    // generation of the set of legs that are in sync
 	Rows    [ReplicasMax]Row
 }
 
