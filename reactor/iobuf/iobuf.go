@@ -67,6 +67,9 @@ type Pool struct {
 // NewPool makes a reactor's pool.
 func NewPool(b *Budget) *Pool { return &Pool{budget: b} }
 
+// Limit is the budget's bound, which all pools share, in bytes.
+func (p *Pool) Limit() int64 { return p.budget.limit }
+
 // Out is the number of buffers that have not been put back.
 func (p *Pool) Out() int { return p.out }
 
