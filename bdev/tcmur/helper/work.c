@@ -236,6 +236,13 @@ static uint64_t miscompare_at(const struct slot *s)
 	return info < s->e.len ? info : 0;
 }
 
+/* sense is key, ASC and ASCQ of sense data in the fixed format, for handlers that write their own. */
+static uint64_t sense(const struct slot *s)
+{
+	const uint8_t *b = s->lib.sense_buf;
+	return (uint64_t)(b[2] & 0xf) << 16 | b[12] << 8 | b[13];
+}
+
 static void complete(struct slot *s, int status)
 {
 	struct ring *r = s->ring;
@@ -246,6 +253,8 @@ static void complete(struct slot *s, int status)
 	}
 	if (status == TCMU_STS_MISCOMPARE)
 		c.info = miscompare_at(s);
+	if (status == TCMU_STS_PASSTHROUGH_ERR)
+		c.info = sense(s);
 	atomic_store(&r->running[s->index], 0);
 	pthread_mutex_lock(&r->cq_lock);
 	r->cq[r->cq_tail % geometry.depth] = c;
