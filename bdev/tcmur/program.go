@@ -19,6 +19,8 @@ type program struct {
 	n, at  int
 	writes bool   // zeroes are written, piece by piece
 	pos    uint64 // of the present piece in the present step
+
+	looking bool // a compare-and-write has found a difference, and the medium is read to see where; pos is what the handler says
 }
 
 // callouts says which of the handler's callouts does a request; those that take more than one are not in it.
@@ -111,6 +113,13 @@ func (p *program) advance(d *disk, req *bdev.Request, memory []byte) bool {
 	p.pos = 0
 	p.at++
 	return p.at < p.n
+}
+
+// look has the medium read after a miscompare. Where the difference is, handlers say wrongly: tcmu-runner's rbd subtracts the
+// request's offset from a number that librbd has made relative already.
+func (p *program) look(said uint64) {
+	p.looking, p.pos = true, said
+	p.steps[0].op = opRead
 }
 
 // gather copies the pieces to the start of memory, and returns how many bytes that is.

@@ -203,6 +203,11 @@ func (q *queue) finish(i int, c completion) {
 		q.d.kick(kickLock) // It has not been carried out. It is held until the lock is ours again.
 	case c.status == stsNotHandled && s.program.writeInstead():
 		q.issue(i)
+	case s.program.looking:
+		q.endMiscompare(i, c)
+	case c.status == stsMiscompare && s.req.Op == bdev.OpCompareAndWrite:
+		s.program.look(c.info)
+		q.issue(i)
 	case c.status != stsOK:
 		q.fail(i, c)
 	case s.program.advance(q.d, s.req, q.memory(i)):
@@ -219,14 +224,24 @@ func (q *queue) finish(i int, c completion) {
 func (q *queue) memory(i int) []byte { return q.ring.memory(i) }
 
 func (q *queue) fail(i int, c completion) {
-	s := &q.slots[i]
-	switch {
-	case c.status == stsMiscompare:
-		s.req.Result = min(c.info, s.req.Blocks<<q.d.shift-1)
-	case s.req.Op == bdev.OpFlush:
+	if q.slots[i].req.Op == bdev.OpFlush {
 		q.d.unflushed.Store(true)
 	}
 	q.end(i, statusOf(c.status, c.info))
+}
+
+// endMiscompare ends a compare-and-write that has found a difference, with its offset from what has been read after it. If that
+// could not be read, or is equal by now, the handler's own figure has to do.
+func (q *queue) endMiscompare(i int, c completion) {
+	s := &q.slots[i]
+	s.req.Result = min(s.program.pos, s.req.Blocks<<q.d.shift-1)
+	if c.status == stsOK {
+		cursor := bdev.CursorOf(s.req.Compare)
+		if at := cursor.Compare(q.memory(i)[:s.req.Blocks<<q.d.shift]); at >= 0 {
+			s.req.Result = uint64(at)
+		}
+	}
+	q.end(i, bdev.StatusMiscompare)
 }
 
 // end gives the request back.
