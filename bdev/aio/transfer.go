@@ -34,31 +34,17 @@ func (t *transfer) moved(n uint64) {
 		return
 	}
 	t.off += n
-	if t.q.b.file.direct {
-		t.skipIovecs(n)
-	} else {
-		t.skipPieces(n)
-	}
+	t.skip(n)
 	t.submit()
 }
 
-func (t *transfer) skipIovecs(n uint64) {
+// skip goes past the bytes that have been moved.
+func (t *transfer) skip(n uint64) {
 	for n > 0 {
 		v := &t.iov[t.first]
 		step := min(n, v.Len)
 		v.Base, v.Len, n = v.Base+step, v.Len-step, n-step
 		if v.Len == 0 {
-			t.first++
-		}
-	}
-}
-
-func (t *transfer) skipPieces(n uint64) {
-	for n > 0 {
-		v := &t.vecs[t.first]
-		step := min(n, uint64(len(*v)))
-		*v, n = (*v)[step:], n-step
-		if len(*v) == 0 {
 			t.first++
 		}
 	}
@@ -98,7 +84,6 @@ func (t *transfer) failed(errno syscall.Errno) {
 func (t *transfer) end(status bdev.Status) {
 	r, q := t.request, t.q
 	t.request = nil
-	clear(t.vecs)
 	t.next, q.free = q.free, t
 	r.Complete(status)
 }
