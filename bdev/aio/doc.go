@@ -14,5 +14,5 @@
 // # Files
 //
 // aio.go makes, deletes and rescans devices; open.go opens files and finds out what they can do; queue.go is the data plane, with
-// transfer.go for what the kernel does in several goes; seek.go looks for holes; status.go translates errors; rpc.go the methods.
+// transfer.go for what the kernel does in several goes; pool.go is the threads; status.go translates errors; rpc.go the methods.
 package aio

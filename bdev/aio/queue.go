@@ -27,6 +27,7 @@ const (
 type backend struct {
 	file  *file
 	shift uint8
+	pool  *pool
 	// failed is set by whoever sees a flush fail, on any reactor, and read by every flush: the kernel reports a failure once, and
 	// may have dropped the data.
 	failed atomic.Bool
@@ -34,7 +35,7 @@ type backend struct {
 }
 
 func newBackend(f *file) *backend {
-	b := &backend{file: f, shift: uint8(bits.TrailingZeros32(f.blockSize))}
+	b := &backend{file: f, shift: uint8(bits.TrailingZeros32(f.blockSize)), pool: newPool()}
 	b.blocks.Store(f.size >> b.shift)
 	return b
 }
@@ -59,6 +60,7 @@ func (b *backend) Supports(op bdev.Op) bool {
 
 // Destroy makes everything durable and closes the file.
 func (b *backend) Destroy() error {
+	b.pool.stop()
 	var err error
 	if !b.file.readOnly {
 		err = b.file.sync()
@@ -71,34 +73,12 @@ type queue struct {
 	b    *backend
 	r    *reactor.Reactor
 	free *transfer
+	made int
 	all  []*transfer
-
-	seeks int // that are going on
 }
 
 // OpenQueue makes the path from r.
-func (b *backend) OpenQueue(r *reactor.Reactor) (bdev.Queue, error) {
-	q := &queue{b: b, r: r}
-	if err := q.grow(); err != nil {
-		return nil, err
-	}
-	return q, nil
-}
-
-// grow adds a free transfer. It fails only when it is the first, for want of threads.
-func (q *queue) grow() error {
-	t := &transfer{q: q}
-	done := func(res int32, _ uint32) { t.ended(int64(res)) }
-	if q.b.file.direct {
-		q.r.OpenOp(&t.op, done)
-	} else if err := q.r.OpenThreadOp(&t.op, done); err != nil {
-		return err
-	}
-	t.msg.Bind(t.sought)
-	q.free = t
-	q.all = append(q.all, t)
-	return nil
-}
+func (b *backend) OpenQueue(r *reactor.Reactor) (bdev.Queue, error) { return &queue{b: b, r: r}, nil }
 
 // Close gives the places on the ring back.
 func (q *queue) Close() {
@@ -119,8 +99,13 @@ func (q *queue) Submit(r *bdev.Request) {
 
 // take is a free transfer, nil when queueDepth are busy.
 func (q *queue) take() *transfer {
-	if q.free == nil && (len(q.all) == queueDepth || q.grow() != nil) {
-		return nil
+	if q.free == nil {
+		if q.made == queueDepth {
+			return nil
+		}
+		q.made++
+		q.free = newTransfer(q)
+		q.all = append(q.all, q.free)
 	}
 	t := q.free
 	q.free, t.next = t.next, nil
@@ -139,9 +124,17 @@ type transfer struct {
 	iov     []uring.Iovec
 	first   int // of iov, that is not done
 
-	// For a seek, which is made elsewhere and writes res.
-	msg reactor.Message
-	res int64
+	// For the pool, which reads the rest of the transfer too and writes res.
+	msg  reactor.Message
+	res  int64
+	vecs [][]byte
+}
+
+func newTransfer(q *queue) *transfer {
+	t := &transfer{q: q}
+	q.r.OpenOp(&t.op, func(res int32, _ uint32) { t.ended(int64(res)) })
+	t.msg.Bind(func() { t.ended(t.res) })
+	return t
 }
 
 // begin turns the request into what the kernel is asked for.
@@ -160,13 +153,23 @@ func (t *transfer) begin(r *bdev.Request) {
 			t.end(bdev.StatusOK)
 			return
 		}
+		if bdev.Mutated(bdev.MutateFlushAnswersEarly) {
+			t.op.SQE().Fsync(b.file.fd, true)
+			t.request = nil
+			r.Complete(bdev.StatusOK)
+			return
+		}
 	default:
 	}
 	t.submit()
 }
 
-// setPieces describes the data for the kernel.
+// setPieces describes the data for the ring or for the pool.
 func (t *transfer) setPieces(pieces [][]byte) {
+	if !t.q.b.file.direct {
+		t.vecs = append(t.vecs[:0], pieces...)
+		return
+	}
 	t.iov = t.iov[:0]
 	for _, p := range pieces {
 		var v uring.Iovec
@@ -177,20 +180,42 @@ func (t *transfer) setPieces(pieces [][]byte) {
 
 // submit asks the kernel for what is left.
 func (t *transfer) submit() {
+	op := t.request.Op
+	if !t.q.b.file.direct || op == bdev.OpSeekData || op == bdev.OpSeekHole {
+		t.q.b.pool.submit(t)
+		return
+	}
 	f := t.q.b.file
-	switch t.request.Op {
-	case bdev.OpRead:
-		t.op.SQE().Readv(f.fd, t.iov[t.first:], int64(t.off), 0)
-	case bdev.OpWrite:
-		t.op.SQE().Writev(f.fd, t.iov[t.first:], int64(t.off), t.writeFlags())
+	switch op {
+	case bdev.OpRead, bdev.OpWrite:
+		t.move(op)
 	case bdev.OpFlush:
 		t.op.SQE().Fsync(f.fd, true)
 	case bdev.OpUnmap, bdev.OpWriteZeroes:
 		t.op.SQE().Fallocate(f.fd, t.allocateMode(), int64(t.off), int64(t.left))
-	case bdev.OpSeekData, bdev.OpSeekHole:
-		t.seek()
 	default:
 		t.end(bdev.StatusUnsupported)
+	}
+}
+
+// move asks the kernel to read or write. One piece alone goes without a vector, and from a registered buffer if it lies in one.
+func (t *transfer) move(op bdev.Op) {
+	fd, iov, e := t.q.b.file.fd, t.iov[t.first:], t.op.SQE()
+	switch {
+	case op == bdev.OpRead && len(iov) == 1:
+		e.Read(fd, uring.Bytes(iov[0].Base, int(iov[0].Len)), int64(t.off))
+	case op == bdev.OpRead:
+		e.Readv(fd, iov, int64(t.off), 0)
+	case len(iov) == 1:
+		e.Write(fd, uring.Bytes(iov[0].Base, int(iov[0].Len)), int64(t.off))
+		e.OpFlags = t.writeFlags()
+	default:
+		e.Writev(fd, iov, int64(t.off), t.writeFlags())
+	}
+	if len(iov) == 1 {
+		if index, ok := t.q.r.Fixed(iov[0]); ok {
+			e.Fixed(index)
+		}
 	}
 }
 

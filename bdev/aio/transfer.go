@@ -8,6 +8,10 @@ import (
 
 // ended takes the kernel's answer: bytes, or a negative errno.
 func (t *transfer) ended(res int64) {
+	if bdev.Mutated(bdev.MutateFlushAnswersEarly) && t.request == nil {
+		t.next, t.q.free = t.q.free, t
+		return
+	}
 	if res < 0 {
 		t.failed(syscall.Errno(-res))
 		return
@@ -34,17 +38,31 @@ func (t *transfer) moved(n uint64) {
 		return
 	}
 	t.off += n
-	t.skip(n)
+	if t.q.b.file.direct {
+		t.skipIovecs(n)
+	} else {
+		t.skipPieces(n)
+	}
 	t.submit()
 }
 
-// skip goes past the bytes that have been moved.
-func (t *transfer) skip(n uint64) {
+func (t *transfer) skipIovecs(n uint64) {
 	for n > 0 {
 		v := &t.iov[t.first]
 		step := min(n, v.Len)
 		v.Base, v.Len, n = v.Base+step, v.Len-step, n-step
 		if v.Len == 0 {
+			t.first++
+		}
+	}
+}
+
+func (t *transfer) skipPieces(n uint64) {
+	for n > 0 {
+		v := &t.vecs[t.first]
+		step := min(n, uint64(len(*v)))
+		*v, n = (*v)[step:], n-step
+		if len(*v) == 0 {
 			t.first++
 		}
 	}
@@ -84,6 +102,7 @@ func (t *transfer) failed(errno syscall.Errno) {
 func (t *transfer) end(status bdev.Status) {
 	r, q := t.request, t.q
 	t.request = nil
+	clear(t.vecs)
 	t.next, q.free = q.free, t
 	r.Complete(status)
 }
