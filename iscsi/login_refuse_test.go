@@ -199,7 +199,7 @@ func FuzzLogin(f *testing.F) {
 				return
 			}
 			p.SetOpcode(iscsi.OpLoginResponse)
-			initiator.Handle(&p.BHS, p.Data)
+			_, _ = initiator.Handle(&p.BHS, p.Data)
 			p.SetOpcode(iscsi.OpLogin)
 			var rsp iscsi.BHS
 			text, step := target.Handle(&p.BHS, p.Data, &rsp, nil)

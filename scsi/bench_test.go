@@ -23,6 +23,7 @@ type disk struct {
 	kept  []func()
 	fail  bdev.Status // of the next requests
 	hook  func(*bdev.Request)
+	timed map[*bdev.Request]*reactor.Timer // with delay: what can be aborted
 }
 
 func (d *disk) Supports(op bdev.Op) bool { return d.ops.has(1 << op) }
@@ -42,13 +43,31 @@ func (q *diskQueue) Submit(b *bdev.Request) {
 	switch {
 	case q.d.held:
 		q.d.kept = append(q.d.kept, func() { q.d.serve(b) })
+	case b.Op == bdev.OpAbort:
+		q.abort(b)
 	case q.d.delay != nil:
-		var t reactor.Timer
-		t.Bind(q.r, func() { q.d.serve(b) })
+		t := &reactor.Timer{}
+		t.Bind(q.r, func() {
+			delete(q.d.timed, b)
+			q.d.serve(b)
+		})
 		t.Start(q.d.delay())
+		if q.d.timed != nil {
+			q.d.timed[b] = t
+		}
 	default:
 		q.d.serve(b)
 	}
+}
+
+// abort ends the target before it has had an effect.
+func (q *diskQueue) abort(b *bdev.Request) {
+	if t := q.d.timed[b.Target]; t != nil {
+		t.Stop()
+		delete(q.d.timed, b.Target)
+		b.Target.Complete(bdev.StatusAborted)
+	}
+	b.Complete(bdev.StatusOK)
 }
 
 // serve does the request in one instant.
@@ -130,6 +149,9 @@ func (b *bench) addDisk(name string, can opSet, spec bdev.Spec) *disk {
 		spec.Blocks = benchBlocks
 	}
 	d := &disk{size: uint64(spec.BlockSize), ops: can}
+	if can.has(ops(bdev.OpAbort)) {
+		d.timed = map[*bdev.Request]*reactor.Timer{}
+	}
 	if bytes := spec.Blocks * d.size; bytes <= 64<<20 {
 		d.data = make([]byte, bytes)
 	}

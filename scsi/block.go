@@ -7,7 +7,13 @@ import (
 
 // blockCommands are the rows of SBC-4.
 func blockCommands() []command {
-	return append(append(readCommands(), writeCommands()...), rangeCommands()...)
+	rows := append(append(readCommands(), writeCommands()...), rangeCommands()...)
+	for i := range rows {
+		if c := &rows[i]; c.medium && !c.action {
+			c.group = groupField(c.usage)
+		}
+	}
+	return rows
 }
 
 func readCommands() []command {
@@ -67,6 +73,20 @@ func rangeCommands() []command {
 func (c command) as(name string, usage ...byte) command {
 	c.name, c.usage = name, usage
 	return c
+}
+
+// groupField is where block commands of 10, 12 and 16 bytes have the GROUP NUMBER.
+func groupField(usage []byte) int {
+	switch usage[0] >> 5 {
+	case 0:
+		return 0
+	case 4:
+		return 14
+	case 5:
+		return 10
+	default:
+		return 6
+	}
 }
 
 func (c command) with(decode func(*Task) bool, run func(*Task)) command {

@@ -91,6 +91,27 @@ func TestResiduals(t *testing.T) {
 	}
 }
 
+// TestGroupNumberIsIgnored: there are no groups (GROUP_SUP is zero), and the field is not looked at.
+func TestGroupNumberIsIgnored(t *testing.T) {
+	b := newBench(t, 1)
+	n := b.open(0, "a")
+	for _, cdb := range [][]byte{cdb10(0x28, 0, 0, 1), cdb10(0x34, 2, 0, 1), cdb12(0xa8, 0, 0, 1), cdb16(0x90, 0, 0, 1)} {
+		cdb[map[int]int{10: 6, 12: 10, 16: 14}[len(cdb)]] = 3
+		n.cmd(cdb, nil)
+	}
+}
+
+// TestWrongDirection: a read of which the initiator says that it writes moves nothing; a write is refused, since it would be lost.
+func TestWrongDirection(t *testing.T) {
+	b := newBench(t, 1)
+	n := b.open(0, "a")
+	r := n.run(0, cdb10(0x28, 0, 0, 1), fill(benchBlock, 1), 0)
+	if r.wantGood(); r.DataInLen != 0 || r.DataOutLen != 0 || r.DataInTotal != benchBlock {
+		t.Errorf("read: %d of %d in, %d out", r.DataInLen, r.DataInTotal, r.DataOutLen)
+	}
+	n.run(0, cdb10(0x2a, 0, 0, 1), nil, benchBlock).wantSense(senseInvalidInformationUnit)
+}
+
 func TestVerify(t *testing.T) {
 	b := newBench(t, 1)
 	n := b.open(0, "a")
@@ -127,8 +148,9 @@ func TestCompareAndWrite(t *testing.T) {
 	r := n.run(0, cdbSwap(4, 2), append(fill(2*benchBlock, 'a'), fill(2*benchBlock, 'c')...), 0)
 	r.wantSense(senseMiscompare)
 	n.cmd(cdbSwap(4, 0), []byte{})
-	n.run(0, cdbSwap(4, 1), fill(4*benchBlock, 'b'), 0).wantSense(senseInvalidInformationUnit)
-	n.run(0, cdbSwap(4, 3), fill(4*benchBlock, 'b'), 0).wantSense(senseInvalidInformationUnit)
+	for _, blocks := range []byte{0, 1, 3} {
+		n.run(0, cdbSwap(4, blocks), fill(4*benchBlock, 'b'), 0).wantField(13)
+	}
 }
 
 func TestWriteSame(t *testing.T) {
@@ -166,7 +188,7 @@ func TestWriteSame(t *testing.T) {
 }
 
 func TestWriteSameLengthIsBounded(t *testing.T) {
-	const most = WriteSameBytesMax / benchBlock
+	const most = WriteSameBlocksMax
 	b := newBenchSpec(t, 1, diskOps, bdev.Spec{Blocks: most + 100})
 	n := b.open(0, "a")
 	n.run(0, cdb16(0x93, 0, 0, most+1), fill(benchBlock, 0), 0).wantField(10)

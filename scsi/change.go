@@ -218,10 +218,10 @@ func (n *notice) attend(u *unit) {
 // may be this change they wait for.
 func (n *notice) fence(u *unit) func(*Task) bool {
 	f := n.all.effect.fence
-	if f == nil || Mutated(MutateNoFence) {
-		return n.revoked(u)
-	}
-	if !f.affects(u.nexus.key) {
+	switch {
+	case Mutated(MutateNoFence):
+		return nil
+	case f == nil || !f.affects(u.nexus.key):
 		return n.revoked(u)
 	}
 	if f.abort {

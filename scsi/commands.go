@@ -27,6 +27,7 @@ type command struct {
 	fua     bool                // byte 1 has a FUA bit
 	slow    bool                // may take minutes, since it works through any number of blocks
 
+	group      int                // byte with a GROUP NUMBER, which is ignored (SBC-4 4.23), or 0
 	allocation field              // ALLOCATION LENGTH, of commands that return parameter data
 	list       field              // PARAMETER LIST LENGTH, of commands that take a parameter list
 	decode     func(*Task) bool   // the rest: range and length; false if it has refused
@@ -83,6 +84,9 @@ func (c *command) index() {
 	mask[0] = 0xff
 	if c.action {
 		mask[1] |= 0x1f
+	}
+	if c.group > 0 {
+		mask[c.group] |= 0x3f
 	}
 	for i := len(c.usage); i < len(mask); i++ {
 		mask[i] = 0xff
@@ -252,8 +256,11 @@ func (t *Task) fieldsFit() bool {
 	}
 	for i := 1; i < len(c.usage); i++ {
 		allowed := c.usage[i]
-		if i == 1 && c.action {
+		switch {
+		case i == 1 && c.action:
 			allowed |= 0x1f
+		case i == c.group:
+			allowed |= 0x3f
 		}
 		if wrong := t.CDB[i] &^ allowed; wrong != 0 {
 			return t.refuseField(senseInvalidFieldInCDB, i, uint8(bits.Len8(wrong)-1))
@@ -292,9 +299,10 @@ func (t *Task) measure() bool {
 	return t.directionFits()
 }
 
-// directionFits refuses a task whose initiator moves data the other way.
+// directionFits refuses a task whose data-out the initiator expects to be data-in. The other way round nothing moves, and the
+// residual count says so.
 func (t *Task) directionFits() bool {
-	if t.Direction == DirIn && t.ExpectedIn == 0 && t.ExpectedOut > 0 || t.Direction == DirOut && t.ExpectedOut == 0 && t.ExpectedIn > 0 {
+	if t.Direction == DirOut && t.ExpectedOut == 0 && t.ExpectedIn > 0 {
 		return t.refuse(senseInvalidInformationUnit)
 	}
 	return true

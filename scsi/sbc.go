@@ -12,8 +12,8 @@ const (
 	// UnmapBlocksMax and UnmapDescriptorsMax bound one UNMAP.
 	UnmapBlocksMax      = 1 << 20
 	UnmapDescriptorsMax = 256
-	// WriteSameBytesMax bounds one WRITE SAME, so that it ends in reasonable time.
-	WriteSameBytesMax = 256 << 20
+	// WriteSameBlocksMax bounds one WRITE SAME, so that it ends in reasonable time.
+	WriteSameBlocksMax = 0xffff
 	// SwapBlocksMax bounds COMPARE AND WRITE; its length field has a byte.
 	SwapBlocksMax = 255
 )
@@ -194,7 +194,11 @@ func decodeSwap(t *Task) bool {
 		return t.refuseField(senseInvalidFieldInCDB, 13, 7)
 	}
 	t.DataOutLen = 2 * t.bytesOf(t.blocks)
-	return t.needsExactly()
+	if t.ExpectedOut != t.DataOutLen {
+		// The CDB says one number of blocks and the initiator sends another: 256 do not fit in the field, for instance.
+		return t.refuseField(senseInvalidFieldInCDB, 13, 7)
+	}
+	return true
 }
 
 // swapBlocksMax is MAXIMUM COMPARE AND WRITE LENGTH.

@@ -172,7 +172,7 @@ func decodeSame(t *Task) bool {
 	if t.blocks == 0 {
 		t.blocks = t.view.blocks - t.lba // SBC-4 5.48: to the end of the medium, unless WSNZ forbids it.
 	}
-	if t.blocks > t.unit.lun.sameBlocksMax() {
+	if t.blocks > WriteSameBlocksMax {
 		return t.refuseField(senseInvalidFieldInCDB, t.transferField(), 7)
 	}
 	if !t.sameNoData() {
@@ -180,9 +180,6 @@ func decodeSame(t *Task) bool {
 	}
 	return t.needsExactly()
 }
-
-// sameBlocksMax is MAXIMUM WRITE SAME LENGTH.
-func (l *LUN) sameBlocksMax() uint64 { return WriteSameBytesMax / uint64(l.blockSize()) }
 
 func (t *Task) sameNoData() bool { return t.CDB[0]>>5 == 4 && t.CDB[1]&sameNoData != 0 }
 

@@ -150,7 +150,7 @@ func (t *Task) appendBlockLimits(b []byte) []byte {
 		binary.BigEndian.PutUint32(p[20:], UnmapDescriptorsMax)
 		l.putUnmapGranularity(p)
 	}
-	binary.BigEndian.PutUint64(p[32:], l.sameBlocksMax())
+	binary.BigEndian.PutUint64(p[32:], WriteSameBlocksMax)
 	return append(b, p...)
 }
 

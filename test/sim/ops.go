@@ -324,7 +324,7 @@ func (s *Sim) forcedSecond() {
 	s.cutWire(w, 3)
 	s.runFor(4e9)
 	for _, n := range s.running() {
-		if n.eng.View().Role != engine.Primary {
+		if n.eng.View().Role != engine.Primary && n.eng.Metadata().Current != engine.JustCreated {
 			s.promote(n, s.rng.IntN(2) == 0)
 			break
 		}

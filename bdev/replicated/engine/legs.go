@@ -361,6 +361,10 @@ func (e *Engine) legsDone(o *op) {
 		e.localDone(o, false)
 		return
 	}
+	if o.kind == opSync { // metadata writes wait for it; what follows it is a metadata write, too
+		e.localDone(o, true)
+		return
+	}
 	if e.mutated(MutLegAckBeforeStale) {
 		e.localDone(o, o.legsOK&e.attachedLegs() != 0)
 		return
