@@ -9,7 +9,7 @@ FILE ?=
 # More options for it, such as RUNFLAGS='--listen 192.0.2.1:3260'.
 RUNFLAGS ?=
 # The call that `make run` makes.
-SERVE_DEMO = bin/pollux serve $(if $(FILE),--file '$(FILE)' --size $(SIZE),--malloc $(SIZE)) $(RUNFLAGS)
+SERVE_DEMO = bin/pollux serve $(if $(FILE),--file $(FILE) --size $(SIZE),--malloc $(SIZE)) $(RUNFLAGS)
 
 # make fuzz: how long each target runs, and which (a regular expression over PACKAGE.FuzzName).
 FUZZTIME ?= 10s

@@ -33,6 +33,7 @@ func commands() []command {
 	return []command{
 		{"serve", "run the target", serveCommand},
 		{"rpc", "call a method of a running target", rpcCommand},
+		{"bench", "load an iSCSI LUN", benchCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -55,7 +56,19 @@ func (t *target) serveQuick(ctx context.Context, q quickLUN) (served, error) {
 			return served{}, fmt.Errorf("%s: %w", c.method, err)
 		}
 	}
-	return served{iqn: t.iscsi.NodeBase() + ":" + quickTarget, what: what, host: host, port: port}, nil
+	return served{iqn: t.targetName(ctx), what: what, host: host, port: port}, nil
+}
+
+// targetName is the whole name of the target node.
+func (t *target) targetName(ctx context.Context) string {
+	var nodes []struct {
+		Name string `json:"name"`
+	}
+	raw, err := t.rpc.Call(ctx, "iscsi_get_target_nodes", nil)
+	if err != nil || json.Unmarshal(raw, &nodes) != nil || len(nodes) == 0 {
+		return quickTarget
+	}
+	return nodes[0].Name
 }
 
 // quickDevice makes the bdev and says what it is in words.

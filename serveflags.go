@@ -159,15 +159,34 @@ func (f *serveFlags) setQuick(malloc, size string) (err error) {
 // ignoreForeignFlags accepts what spdk_tgt takes and this program has no use for: no hugepages, no PCI, no shared memory.
 func ignoreForeignFlags(fs *pflag.FlagSet) {
 	for _, s := range []struct{ name, short string }{
-		{"mem-size", "s"}, {"shm-id", "i"}, {"main-core", "p"}, {"tpoint-group", "e"}, {"huge-dir", ""},
-		{"mem-channels", "n"}, {"pci-allowed", "A"}, {"pci-blocked", "B"}, {"iova-mode", ""}, {"base-virtaddr", ""},
-		{"num-trace-entries", ""}, {"env-context", ""}, {"msg-mempool-size", ""}, {"lcores", ""}, {"vfio-vf-token", ""},
+		{"mem-size", "s"},
+		{"shm-id", "i"},
+		{"main-core", "p"},
+		{"tpoint-group", "e"},
+		{"huge-dir", ""},
+		{"mem-channels", "n"},
+		{"pci-allowed", "A"},
+		{"pci-blocked", "B"},
+		{"iova-mode", ""},
+		{"base-virtaddr", ""},
+		{"num-trace-entries", ""},
+		{"env-context", ""},
+		{"msg-mempool-size", ""},
+		{"lcores", ""},
+		{"vfio-vf-token", ""},
 	} {
 		fs.StringP(s.name, s.short, "", "")
 	}
 	for _, b := range []struct{ name, short string }{
-		{"no-pci", "u"}, {"no-huge", ""}, {"single-file-segments", "g"}, {"huge-unlink", "R"}, {"limit-coredump", ""},
-		{"interrupt-mode", ""}, {"silence-noticelog", "q"}, {"disable-cpumask-locks", ""}, {"no-rpc-server", ""},
+		{"no-pci", "u"},
+		{"no-huge", ""},
+		{"single-file-segments", "g"},
+		{"huge-unlink", "R"},
+		{"limit-coredump", ""},
+		{"interrupt-mode", ""},
+		{"silence-noticelog", "q"},
+		{"disable-cpumask-locks", ""},
+		{"no-rpc-server", ""},
 	} {
 		fs.BoolP(b.name, b.short, false, "")
 	}

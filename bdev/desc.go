@@ -50,7 +50,7 @@ func (g *Registry) Open(name string, o OpenOptions) (*Desc, error) {
 		return nil, err
 	}
 	d.descs = append(d.descs, s)
-	d.opened.Add(1)
+	d.opened.add()
 	if s.isWriter() {
 		d.writers++
 	}
@@ -91,9 +91,7 @@ func (s *Desc) Close() {
 		panic("bdev: " + s.dev.Name() + ": desc closed twice")
 	}
 	s.dev.registry.drop(s)
-	if s.dev.opened.Add(-1) == 0 {
-		s.dev.callUnused()
-	}
+	s.dev.opened.drop()
 }
 
 // drop forgets a desc.
@@ -108,23 +106,6 @@ func (g *Registry) drop(s *Desc) {
 	if s.options.Claim != "" {
 		d.claim = ""
 	}
-}
-
-// callUnused tells Unregister, if it waits, that nobody has the device open.
-func (d *Device) callUnused() {
-	if fn := d.unused.Swap(nil); fn != nil {
-		(*fn)()
-	}
-}
-
-// awaitUnused returns when no desc is open. Control plane.
-func (d *Device) awaitUnused() error {
-	return d.home.Do(func(done func()) {
-		d.unused.Store(&done)
-		if d.opened.Load() == 0 {
-			d.callUnused()
-		}
-	})
 }
 
 // announce tells every desc of d. One that is closed meanwhile does not learn of it.

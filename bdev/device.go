@@ -37,8 +37,7 @@ type Device struct {
 	claim    string
 	removing bool
 
-	opened atomic.Int32           // descs; written by Open and Close
-	unused atomic.Pointer[func()] // called once, when opened becomes 0; Unregister sets it
+	opened gauge // descs; Unregister waits for them
 }
 
 func newDevice(g *Registry, s Spec, home *reactor.Reactor) *Device {

@@ -141,7 +141,7 @@ func (g *Registry) Unregister(name string) error {
 		_ = d.spec.Backend.Destroy()
 	}
 	g.announce(d, EventRemove)
-	if err := d.awaitUnused(); err != nil {
+	if err := d.opened.await(d.home); err != nil {
 		return err
 	}
 	err = d.spec.Backend.Destroy()

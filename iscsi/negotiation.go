@@ -286,12 +286,15 @@ func (n *Negotiation) bothBurstsSettled() bool {
 	return n.settled[keyIndex["FirstBurstLength"]] && n.settled[keyIndex["MaxBurstLength"]]
 }
 
-// Acceptable reports whether we can live with the defaults of all keys that nobody has negotiated.
+// Acceptable reports whether we can live with the defaults of all keys that nobody has negotiated, or whose offer we have rejected.
 func (n *Negotiation) Acceptable() bool {
 	for i := range keys {
 		k := &keys[i]
 		irrelevant := k.use&useDiscovery == 0 && n.Result.Discovery() || k.use&useLeading != 0 && !n.Leading
-		if k.kind >= kindMin && !n.settled[i] && !irrelevant && !n.defaultWillDo(k) {
+		if irrelevant || k.kind < kindMin {
+			continue
+		}
+		if !n.settled[i] && !n.defaultWillDo(k) || k.kind == kindList && !slices.Contains(strings.Split(*k.text(&n.Own), ","), *k.text(&n.Result)) {
 			return false
 		}
 	}

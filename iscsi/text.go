@@ -31,18 +31,25 @@ func ParseText(text []byte) (pairs []Pair, ok bool) {
 		return nil, false
 	}
 	for rest := string(text); rest != ""; {
-		pair, tail, terminated := strings.Cut(rest, "\x00")
-		rest = tail
-		if pair == "" {
-			continue
-		}
-		key, value, found := strings.Cut(pair, "=")
-		if !terminated || !found || !isKey(key) || len(value) > LongValueMax || len(pairs) == TextPairsMax {
+		p, tail, ok := NextPair(rest)
+		if !ok || len(pairs) == TextPairsMax {
 			return nil, false
 		}
-		pairs = append(pairs, Pair{key, value})
+		if rest = tail; p.Key != "" {
+			pairs = append(pairs, p)
+		}
 	}
 	return pairs, true
+}
+
+// NextPair takes the first pair off text; its Key is empty where an empty pair was skipped.
+func NextPair(text string) (p Pair, rest string, ok bool) {
+	pair, rest, terminated := strings.Cut(text, "\x00")
+	if pair == "" {
+		return Pair{}, rest, terminated
+	}
+	key, value, found := strings.Cut(pair, "=")
+	return Pair{key, value}, rest, terminated && found && isKey(key) && len(value) <= LongValueMax
 }
 
 // AppendPair appends key=value and its NUL.

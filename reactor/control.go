@@ -1,5 +1,7 @@
 package reactor
 
+import "golang.org/x/sys/unix"
+
 // A call is a message from a goroutine that waits for the answer. The control plane may allocate.
 type call struct {
 	Message
@@ -17,8 +19,8 @@ func (r *Reactor) Call(fn func()) error {
 
 // Do runs fn on r and returns when fn or anything it started has called done, on any reactor. Control plane only.
 func (r *Reactor) Do(fn func(done func())) error {
-	if r.drive != nil && r.inPass {
-		panic("reactor: Call or Do from a reactor")
+	if r.group.onReactor() {
+		panic("reactor: Call or Do from a reactor, which may not wait")
 	}
 	c := &call{done: make(chan struct{})}
 	c.Bind(func() { fn(c.end) })
@@ -27,6 +29,17 @@ func (r *Reactor) Do(fn func(done func())) error {
 	}
 	c.wait(r)
 	return nil
+}
+
+// onReactor reports whether the caller runs on one of the group's reactors.
+func (g *Group) onReactor() bool {
+	tid := unix.Gettid()
+	for _, r := range g.reactors {
+		if r.drive != nil && r.inPass || r.drive == nil && r.tid == tid {
+			return true
+		}
+	}
+	return false
 }
 
 // end lets the caller go on; ending twice is a broken invariant, and panics.

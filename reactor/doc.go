@@ -35,4 +35,19 @@
 // Package uring holds the shared-memory layout. Whoever answers the submission queue is behind one function: the
 // kernel's io_uring; a software ring over epoll and a bounded thread pool where io_uring is missing or denied; and
 // reactortest's simulated kernel, which lets a test decide every order, every short count and every fault.
+//
+// # Rules of the loop, and where they are kept
+//
+// The thread is locked and pinned before the ring is made on it. The call that enters the kernel without waiting does not
+// tell the Go scheduler (RawSyscall6); the one that may sleep does (Syscall6). Every path of the loop has a call
+// with a stack check, checkpoint, where the runtime can stop the goroutine: a loop without one costs the reactor a fifth of its core
+// in signals, and everybody else up to a second of stopped world. All other threads of the process are kept off the reactors'
+// cores, unless no core is left for them.
+//
+// # Files
+//
+// reactor.go has the pass; mailbox.go, timer.go and poller.go what it runs; op.go the submission and completion of entries;
+// sleep.go the loop around passes, spinning, sleeping and waking. group.go starts and stops reactors, affinity_linux.go says where,
+// control.go is how goroutines get in. fixed.go registers buffers. stats.go and rpc.go tell what goes on,
+// stepped.go is for package reactortest.
 package reactor

@@ -137,6 +137,7 @@ func (r *Reactor) setUp(cfg Config, where *placement) error {
 	if err := r.openRecv(r.recvSizes()); err != nil {
 		return err
 	}
+	r.registerSlabs()
 	return r.wake.open(r)
 }
 
@@ -188,6 +189,7 @@ func (r *Reactor) openRecv(size, count int) error {
 	if err != nil {
 		return err
 	}
+	iobuf.Populate(mem)
 	r.recvMem = mem
 	r.recv, err = r.ring.NewBufRing(recvGroup, mem, count, r.Features().Has(uring.FeatureBufferRingInc))
 	return err

@@ -157,6 +157,19 @@ func TestStoppedReactorRefusesCalls(t *testing.T) {
 	g.Stop() // Twice does no harm.
 }
 
+// Waiting on a reactor, even for another one, would stop it.
+func TestCallFromAReactorPanics(t *testing.T) {
+	g := start(t, Config{Cores: []int{-1, -1}})
+	panicked := false
+	err := g.Reactors()[0].Call(func() {
+		defer func() { panicked = recover() != nil }()
+		_ = g.Reactors()[1].Call(func() {})
+	})
+	if err != nil || !panicked {
+		t.Errorf("err %v, panicked %v", err, panicked)
+	}
+}
+
 func TestPollersRunAndStop(t *testing.T) {
 	r := start(t, Config{Cores: []int{-1}, Mode: ModeInterrupt}).Reactors()[0]
 	polls := 0

@@ -73,8 +73,9 @@ type Reactor struct {
 
 	recvMem   []byte
 	slots     slotTable
-	backlog   []*uring.SQE   // entries that the ring had no room for
-	recv      *uring.BufRing // nil without FeatureBufferRing
+	fixed     map[uint64]fixedSlab // by address / iobuf.SlabSize
+	backlog   []*uring.SQE         // entries that the ring had no room for
+	recv      *uring.BufRing       // nil without FeatureBufferRing
 	locals    map[any]any
 	onStop    []func()
 	asleep    atomic.Uint32 // a wakeState; the reactor and the senders write it
@@ -173,8 +174,21 @@ func (r *Reactor) pass() int {
 	work += r.flush.runAtMost(FlushBatch)
 	work += r.deferred.runAtMost(DeferredBatch) // What flushing has deferred.
 	work += r.enter()
+	if r.stats.Passes%trimCheck == 0 {
+		r.trim()
+	}
 	r.inPass = false
 	return work
+}
+
+// trimCheck is how many passes go by between two looks whether another reactor is short of buffers.
+const trimCheck = 1024
+
+// trim gives idle memory to reactors that have asked for some in vain.
+func (r *Reactor) trim() {
+	if r.bufs.Short() {
+		r.bufs.Trim()
+	}
 }
 
 // pending reports whether a list was longer than its batch, so that the next pass has work already.

@@ -89,6 +89,7 @@ func (r *Reactor) spunEnough() bool {
 // sleep waits in the kernel for a completion, a message or the next timer. The order matters: who sends after asleep is
 // set writes the eventfd, and who sent before is seen by the look into the mailbox.
 func (r *Reactor) sleep() {
+	r.trim()
 	if !r.armPollers() {
 		return
 	}

@@ -27,6 +27,7 @@ func NewSteppedGroup(log *slog.Logger, each []Stepped) (*Group, error) {
 	for i, s := range each {
 		r := newReactor(g, i, -1, Config{Log: log}, s.Clock)
 		r.ring, r.bufs, r.drive = s.Ring, s.Bufs, s.Drive
+		r.registerSlabs()
 		if err := r.openRecv(steppedRecvSize, steppedRecvCount); err != nil {
 			return nil, err
 		}

@@ -8,26 +8,37 @@ fuzztime=${FUZZTIME:-10s}
 units() { go list ./... | grep -v '^pollux/test/'; }
 have_c() { [ "$(go env CGO_ENABLED)" = 1 ] && command -v "$(go env CC)" >/dev/null; }
 
+# gotest ARGUMENT...: go test, of whose output only what a person wants is left.
+gotest() {
+	if [ -n "${POLLUX_TEST_VERBOSE:-}" ]; then
+		go test -v -count=1 "$@"
+	else
+		go test -json -count=1 "$@" 2>&1 | go run ./test/summary
+	fi
+}
+export -f gotest
+on_units() { units | xargs -r bash -o pipefail -c 'gotest "$@"' gotest "$@"; }
+
 # drive FOLDER...: the tests below test/ that drive the built binary. A folder that is not there yet is left out.
 drive() {
 	local folder packages=()
 	for folder in "$@"; do [ ! -d "test/$folder" ] || packages+=("./test/$folder/..."); done
 	[ ${#packages[@]} -gt 0 ] || { echo "note: nothing there yet"; return 0; }
-	go test -v -count=1 -timeout "${PHASE_TIMEOUT:-1200s}" "${packages[@]}"
+	gotest -timeout "${PHASE_TIMEOUT:-1200s}" "${packages[@]}"
 }
 
 deps() { scripts/deps.sh; }
 check() { scripts/check.sh; }
-unit() { units | xargs -r go test -v -count=1 -timeout "${UNIT_TIMEOUT:-110s}"; }
+unit() { on_units -timeout "${UNIT_TIMEOUT:-110s}"; }
 race() {
 	if have_c; then
-		units | xargs -r go test -v -count=1 -timeout 900s -race -tags invariants
+		on_units -timeout 900s -race -tags invariants
 	else
 		echo "note: no C compiler: no race detector, the invariants alone"
-		units | xargs -r go test -v -count=1 -timeout 900s -tags invariants
+		on_units -timeout 900s -tags invariants
 	fi
 }
-benchonce() { units | xargs -r go test -count=1 -timeout 300s -run '^$' -bench . -benchtime 1x; }
+benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
 live() { drive target quickstart gate fault bench; }
 sim() { drive sim; }

@@ -6,6 +6,7 @@
 //	conformance  libiscsi's iscsi-test-cu, suite by suite, against a list of what is expected
 //	interop      libiscsi's programs and qemu-img
 //	vm           the Linux kernel's initiator in an emulated guest
+//	summary      a program: what a person wants of go test -json
 //	bench        a program: Pollux, tgt and gotgt in turn
 //
 // What is missing on a machine (a program, a peer) skips with the reason; make deps installs it as root.

@@ -31,6 +31,7 @@ var layers = []struct {
 	{"scsi", []string{"bdev", "reactor", "reactor/iobuf", "rpc"}},
 	{"iscsi", []string{"scsi", "bdev", "reactor", "reactor/*", "rpc"}},
 	{"iscsi/initiator", []string{"iscsi", "reactor", "reactor/*"}},
+	{"iscsi/initiator/bench", []string{"iscsi", "iscsi/initiator", "reactor", "reactor/*"}},
 	{"nbd", []string{"bdev", "reactor", "reactor/*", "rpc"}},
 	{"nvmf", []string{"bdev", "reactor", "reactor/*", "rpc"}},
 	{"", []string{"*", "*/*", "*/*/*"}},

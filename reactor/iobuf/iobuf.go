@@ -7,30 +7,40 @@ const (
 	MinSize = 4 << 10
 	MaxSize = 256 << 10
 
-	classes  = 7       // MinSize << 0 ... MinSize << 6
-	slabSize = 2 << 20 // one huge page: what a pool takes from the Budget at a time
-	pages    = slabSize / MinSize
+	// SlabSize is what a pool takes from the Budget at a time: one huge page.
+	SlabSize = 2 << 20
+
+	classes = 7 // MinSize << 0 ... MinSize << 6
+	pages   = SlabSize / MinSize
 )
 
 // Budget bounds what all pools of a process hold together, in bytes. It may be used from any goroutine.
 type Budget struct {
 	limit int64
 	used  atomic.Int64 // written by all pools
+	short atomic.Bool  // a pool has asked in vain since the last slab was taken or given back; all pools write it
 }
 
 // NewBudget bounds memory to limit bytes, at least one slab of 2 MiB.
-func NewBudget(limit int64) *Budget { return &Budget{limit: max(limit, slabSize)} }
+func NewBudget(limit int64) *Budget { return &Budget{limit: max(limit, SlabSize)} }
 
 // Used is how much memory the pools hold, in use or free.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // take accounts for one slab, unless that would exceed the limit.
 func (b *Budget) take() bool {
-	if b.used.Add(slabSize) <= b.limit {
+	if b.used.Add(SlabSize) <= b.limit {
 		return true
 	}
-	b.used.Add(-slabSize)
+	b.used.Add(-SlabSize)
+	b.short.Store(true)
 	return false
+}
+
+// give is the opposite of take.
+func (b *Budget) give() {
+	b.used.Add(-SlabSize)
+	b.short.Store(false)
 }
 
 // Buf is a buffer; Bytes is its whole memory, with the capacity of its class. The zero Buf holds nothing.
@@ -45,7 +55,9 @@ func (b Buf) Bytes() []byte { return b.b }
 // Pool is a reactor's store of free buffers. It belongs to that reactor.
 type Pool struct {
 	budget *Budget
-	slabs  [][]byte
+	slabs  [][]byte // nil where a slab was given back
+	busy   []uint32 // by slab: pages lent
+	onSlab func(slab int, mem []byte, taken bool)
 	class  []uint8           // by page: class+1 of the buffer that starts there, 0 for none
 	lent   []bool            // by page: the buffer that starts there is out
 	free   [classes][]uint32 // by class: first pages of free buffers
@@ -54,6 +66,9 @@ type Pool struct {
 
 // NewPool makes a reactor's pool.
 func NewPool(b *Budget) *Pool { return &Pool{budget: b} }
+
+// Limit is the budget's bound, which all pools share, in bytes.
+func (p *Pool) Limit() int64 { return p.budget.limit }
 
 // Out is the number of buffers that have not been put back.
 func (p *Pool) Out() int { return p.out }
@@ -68,6 +83,7 @@ func (p *Pool) Get(n int) (b Buf, ok bool) {
 	page := p.free[c][last]
 	p.free[c] = p.free[c][:last]
 	p.lent[page] = true
+	p.busy[page/pages] += 1 << c
 	p.out++
 	return Buf{b: p.memory(page, c), page: page}, true
 }
@@ -80,6 +96,7 @@ func (p *Pool) Put(b Buf) {
 	poison(b.b)
 	p.lent[b.page] = false
 	c := p.class[b.page] - 1
+	p.busy[b.page/pages] -= 1 << c
 	p.free[c] = append(p.free[c], b.page)
 	p.out--
 }
@@ -87,8 +104,10 @@ func (p *Pool) Put(b Buf) {
 // Close gives all memory back; no buffer may be used any more.
 func (p *Pool) Close() {
 	for _, mem := range p.slabs {
-		Unmap(mem)
-		p.budget.used.Add(-slabSize)
+		if mem != nil {
+			Unmap(mem)
+			p.budget.give()
+		}
 	}
 	*p = Pool{budget: p.budget}
 }
@@ -145,19 +164,35 @@ func (p *Pool) grow() bool {
 	if !p.budget.take() {
 		return false
 	}
-	mem, err := Map(slabSize)
+	mem, err := Map(SlabSize)
 	if err != nil {
-		p.budget.used.Add(-slabSize)
+		p.budget.give()
 		return false
 	}
-	first := uint32(len(p.slabs) * pages)
-	p.slabs = append(p.slabs, mem)
-	p.class = append(p.class, make([]uint8, pages)...)
-	p.lent = append(p.lent, make([]bool, pages)...)
+	slab := p.place()
+	p.slabs[slab] = mem
+	if p.onSlab != nil {
+		p.onSlab(slab, mem, true)
+	}
+	first := uint32(slab * pages)
 	for page := first; page < first+pages; page += MaxSize / MinSize {
 		p.addFree(classes-1, page)
 	}
 	return true
+}
+
+// place is a free number for a slab.
+func (p *Pool) place() int {
+	for slab, mem := range p.slabs {
+		if mem == nil {
+			return slab
+		}
+	}
+	p.slabs = append(p.slabs, nil)
+	p.busy = append(p.busy, 0)
+	p.class = append(p.class, make([]uint8, pages)...)
+	p.lent = append(p.lent, make([]bool, pages)...)
+	return len(p.slabs) - 1
 }
 
 // coalesce joins free neighbours into larger buffers, over the whole pool. It is slow, and runs only when the budget is

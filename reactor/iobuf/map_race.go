@@ -14,3 +14,6 @@ func Map(size int) ([]byte, error) {
 
 // Unmap leaves mem to the garbage collector.
 func Unmap([]byte) {}
+
+// Populate does nothing.
+func Populate([]byte) {}

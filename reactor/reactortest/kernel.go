@@ -16,6 +16,7 @@ type kernel struct {
 	q        *uring.Ring
 	features uring.Features
 	bufs     map[uint16]*uring.BufRing
+	fixed    map[int][]byte
 	pending  []*operation
 }
 
@@ -110,6 +111,12 @@ func (k *kernel) RegisterBuffers(b *uring.BufRing) syscall.Errno {
 	return 0
 }
 
+// SetFixed takes note; the simulated kernel reads and writes such a buffer like any other.
+func (k *kernel) SetFixed(index int, mem []byte) syscall.Errno {
+	k.fixed[index] = mem
+	return 0
+}
+
 // Features are what the world was made with.
 func (k *kernel) Features() uring.Features { return k.features }
 
@@ -150,6 +157,9 @@ func (w *World) attempt(o *operation) {
 		o.fail(errno)
 		return
 	}
+	if op := o.e.Opcode; op == uring.OpReadFixed || op == uring.OpWriteFixed {
+		w.checkFixed(o)
+	}
 	socket, file := w.sockets[o.e.Fd], w.files[o.e.Fd]
 	switch {
 	case o.e.Opcode == uring.OpNop:
@@ -162,6 +172,15 @@ func (w *World) attempt(o *operation) {
 		w.attemptFile(o, file)
 	default:
 		o.fail(syscall.EBADF)
+	}
+}
+
+// checkFixed asserts that a registered buffer contains what the entry names.
+func (w *World) checkFixed(o *operation) {
+	mem := o.k.fixed[int(o.e.BufIndex)]
+	first, size := uring.Addr(mem), uint64(len(mem))
+	if o.e.Addr < first || o.e.Addr+uint64(o.e.Len) > first+size {
+		w.t.Errorf("reactortest: operation %d outside of registered buffer %d", o.e.Opcode, o.e.BufIndex)
 	}
 }
 

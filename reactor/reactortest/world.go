@@ -52,7 +52,7 @@ func NewWithout(t testing.TB, n int, without uring.Features) *World {
 	}
 	each := make([]reactor.Stepped, n)
 	for i := range each {
-		k := &kernel{w: w, features: uring.FeaturesAll &^ without, bufs: map[uint16]*uring.BufRing{}}
+		k := &kernel{w: w, features: uring.FeaturesAll &^ without, bufs: map[uint16]*uring.BufRing{}, fixed: map[int][]byte{}}
 		k.q = uring.NewRing(k, sqEntries, cqEntries)
 		w.kernels = append(w.kernels, k)
 		each[i] = reactor.Stepped{Clock: w, Ring: k.q, Bufs: iobuf.NewPool(w.Budget), Drive: w.drive}
@@ -84,7 +84,7 @@ func (w *World) Seed(seed uint64) {
 // report tells how to see a failure again.
 func (w *World) report() {
 	if w.t.Failed() && w.rng != nil {
-		w.t.Logf("reactortest: this was seed %d", w.seed)
+		w.t.Logf("reactortest: this was seed %d; %s=%d runs it alone", w.seed, SeedVariable, w.seed)
 	}
 }
 

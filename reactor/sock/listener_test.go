@@ -14,11 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"pollux/reactor"
+	"pollux/reactor/iobuf"
 	"pollux/reactor/sock"
 	"pollux/reactor/uring"
 )
 
-func dial(t *testing.T, addr netip.AddrPort) *net.TCPConn {
+func dial(t testing.TB, addr netip.AddrPort) *net.TCPConn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr.String())
 	if err != nil {
@@ -135,6 +136,19 @@ func TestAcceptGoesOnAfterRunningOutOfDescriptors(t *testing.T) {
 	}
 }
 
+// torrent sends more than any socket holds.
+type torrent struct {
+	echo
+	mem []byte
+}
+
+func (s *torrent) Fill() {
+	if s.mem != nil && s.Room(0, 1) {
+		s.Attach(s.mem)
+		s.mem = nil
+	}
+}
+
 func TestBlockedSendTimesOut(t *testing.T) {
 	for _, without := range []uring.Features{0, uring.FeatureURing} {
 		g, err := reactor.Start(reactor.Config{Cores: []int{-1}, Without: without})
@@ -142,8 +156,12 @@ func TestBlockedSendTimesOut(t *testing.T) {
 			t.Fatal(err)
 		}
 		ended := make(chan sock.Reason, 1)
+		mem, err := iobuf.Map(64 << 20)
+		if err != nil {
+			t.Fatal(err)
+		}
 		all, err := sock.ListenAll(g, netip.MustParseAddrPort("127.0.0.1:0"), func(r *reactor.Reactor, fd int) {
-			e := &echo{freed: ended, pending: make([]byte, 64<<20)}
+			e := &torrent{echo: echo{freed: ended}, mem: mem}
 			e.SetSendTimeout(20 * time.Millisecond)
 			e.Open(r, fd, e)
 			e.Dirty()
@@ -155,6 +173,7 @@ func TestBlockedSendTimesOut(t *testing.T) {
 		if reason := <-ended; reason != sock.ReasonTimeout {
 			t.Errorf("got %v", reason)
 		}
+		iobuf.Unmap(mem)
 		sock.CloseAll(all)
 		nothingLeft(t, g)
 		g.Stop()

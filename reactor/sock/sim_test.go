@@ -135,7 +135,7 @@ func TestStreamsAndEndsBySeed(t *testing.T) {
 	if testing.Short() {
 		seeds = 60
 	}
-	for seed := range seeds {
+	for seed := range reactortest.Seeds(seeds) {
 		oneLife(t, seed)
 		if t.Failed() {
 			t.Fatalf("seed %d", seed)
@@ -179,7 +179,7 @@ func oneLife(t *testing.T, seed uint64) {
 	if !bytes.HasPrefix(toTarget, k.in) || !bytes.HasPrefix(toPeer, unframe(t, got)) {
 		t.Error("bytes differ")
 	}
-	end(w, rng.IntN(5), k, far, func() int {
+	end(w, rng, k, far, func() int {
 		b := far.Read()
 		got = append(got, b...)
 		return len(b)
@@ -193,11 +193,19 @@ func oneLife(t *testing.T, seed uint64) {
 	})
 }
 
-// end ends the connection in one of five ways, and checks what must hold then. complete asserts that everything sent before
+// end ends the connection in one of eight ways, and checks what must hold then. complete asserts that everything sent before
 // has arrived.
-func end(w *reactortest.World, way int, k *talker, far *reactortest.Peer, drain func() int, complete func()) {
+func end(w *reactortest.World, rng *rand.Rand, k *talker, far *reactortest.Peer, drain func() int, complete func()) {
 	var want sock.Reason
-	k.Resume()
+	way := rng.IntN(8)
+	wander := func() {
+		for range rng.IntN(20) {
+			w.Step(0)
+		}
+	}
+	if way < 5 {
+		k.Resume()
+	}
 	switch way {
 	case 0:
 		k.Close()
@@ -224,6 +232,37 @@ func end(w *reactortest.World, way int, k *talker, far *reactortest.Peer, drain 
 		k.say(make([]byte, 10))
 		w.Advance(2 * sock.SendTimeout)
 		want = sock.ReasonTimeout
+	case 5: // Half closed with output on its way, and then we lose patience.
+		k.CloseAfterSend()
+		wander()
+		far.Write([]byte("more"))
+		wander()
+		k.Close()
+		k.closed = true
+	case 6: // Moving away, and closed before that is done, or the descriptor is moved and closed elsewhere.
+		moved := -1
+		k.Detach(func(fd int, _ []byte) { moved = fd })
+		wander()
+		k.Close()
+		flow(w, far, drain)
+		if moved >= 0 {
+			if len(k.ends) != 0 {
+				k.t.Error("moved and closed both")
+			}
+			k = newTalker(k.t, k.r, moved)
+			k.Close()
+		}
+	case 7: // Moving away from a peer that goes away, too.
+		moved := -1
+		k.Detach(func(fd int, _ []byte) { moved = fd })
+		wander()
+		far.Reset()
+		w.Run()
+		if moved < 0 || len(k.ends) != 0 {
+			k.t.Fatalf("not moved: %d, ends %v", moved, k.ends)
+		}
+		k = newTalker(k.t, k.r, moved)
+		want = sock.ReasonReset
 	}
 	w.Run()
 	far.Read()
@@ -361,7 +400,7 @@ func TestCloseAfterSendGivesUpOnAPeerThatStaysOpen(t *testing.T) {
 }
 
 func TestDetachMovesBytesAndDescriptor(t *testing.T) {
-	for seed := range uint64(200) {
+	for seed := range reactortest.Seeds(200) {
 		w := reactortest.New(t, 2)
 		w.Seed(seed)
 		fd, far := w.Connect()

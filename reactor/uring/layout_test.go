@@ -52,6 +52,8 @@ func TestLayout(t *testing.T) {
 		{"msghdr.iov", unsafe.Offsetof(msg.Iov), 16},
 		{"msghdr.flags", unsafe.Offsetof(msg.Flags), 48},
 		{"iovec", unsafe.Sizeof(Iovec{}), 16},
+		{"rsrc_register", unsafe.Sizeof(rsrcRegister{}), 32},
+		{"rsrc_update2", unsafe.Sizeof(rsrcUpdate{}), 32},
 		{"probe", unsafe.Sizeof(probe), 16 + 8*probeOps},
 	} {
 		if c.got != c.want {

@@ -3,6 +3,7 @@ package uring
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -30,9 +31,9 @@ const (
 	enterExtArg         = 1 << 3
 	enterRegisteredRing = 1 << 4
 
-	registerBuffers    = 0
-	unregisterBuffers  = 1
 	registerProbe      = 8
+	registerBuffers2   = 15
+	registerUpdate     = 16
 	registerIOWQAff    = 17
 	registerRingFds    = 20
 	registerPbufRing   = 22
@@ -127,11 +128,8 @@ func (k *linux) setup(cfg Config) (*params, error) {
 			flags&setupDeferTaskrun != 0 && cfg.Without.Has(FeatureDeferTaskrun) {
 			continue
 		}
-		p := &params{flags: base | flags, cqEntries: uint32(cfg.CQEntries)}
-		var fd uintptr
-		fd, _, errno = unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(cfg.SQEntries), uintptr(unsafe.Pointer(p)), 0)
-		if errno == 0 {
-			k.fd, k.enterFd = int(fd), int(fd)
+		var p *params
+		if p, errno = k.setupSmaller(cfg, base|flags); errno == 0 {
 			return p, k.check(p)
 		}
 		if errno != unix.EINVAL {
@@ -139,6 +137,23 @@ func (k *linux) setup(cfg Config) (*params, error) {
 		}
 	}
 	return nil, setupError(errno)
+}
+
+// setupSmaller tries rings of a quarter and a sixteenth of the size where memory may not be locked (RLIMIT_MEMLOCK).
+func (k *linux) setupSmaller(cfg Config, flags uint32) (p *params, errno syscall.Errno) {
+	for divide := 1; divide <= 16; divide *= 4 {
+		p = &params{flags: flags, cqEntries: uint32(max(1, cfg.CQEntries/divide))}
+		fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(max(1, cfg.SQEntries/divide)),
+			uintptr(unsafe.Pointer(p)), 0)
+		if errno == 0 {
+			k.fd, k.enterFd = int(fd), int(fd)
+			return p, 0
+		}
+		if errno != unix.ENOMEM {
+			return nil, errno
+		}
+	}
+	return nil, unix.ENOMEM
 }
 
 // setupError names the likely cause of a failed io_uring_setup.
@@ -260,6 +275,45 @@ func (k *linux) Close() {
 func (k *linux) RegisterBuffers(b *BufRing) syscall.Errno {
 	reg := b.register()
 	_, errno := k.register(registerPbufRing, unsafe.Pointer(&reg), 1)
+	return errno
+}
+
+// FixedMax is how many registered buffers there can be.
+const FixedMax = 1 << 14
+
+// rsrcRegister and rsrcUpdate are struct io_uring_rsrc_register and struct io_uring_rsrc_update2.
+type rsrcRegister struct {
+	nr, flags  uint32
+	_          uint64
+	data, tags uint64
+}
+
+type rsrcUpdate struct {
+	offset, _  uint32
+	data, tags uint64
+	nr, _      uint32
+}
+
+// openFixed makes the table of registered buffers, empty (since 5.19).
+func (k *linux) openFixed() bool {
+	const sparse = 1
+	reg := rsrcRegister{nr: FixedMax, flags: sparse}
+	_, errno := k.register(registerBuffers2, unsafe.Pointer(&reg), int(unsafe.Sizeof(reg)))
+	return errno == 0
+}
+
+// SetFixed pins mem, which counts against RLIMIT_MEMLOCK, or unpins what was there.
+func (k *linux) SetFixed(index int, mem []byte) syscall.Errno {
+	if index >= FixedMax {
+		return unix.EINVAL
+	}
+	iov := &Iovec{}
+	if mem != nil {
+		iov.Set(mem)
+	}
+	up := rsrcUpdate{offset: uint32(index), data: uint64(uintptr(unsafe.Pointer(iov))), nr: 1}
+	_, errno := k.register(registerUpdate, unsafe.Pointer(&up), int(unsafe.Sizeof(up)))
+	runtime.KeepAlive(iov)
 	return errno
 }
 

@@ -46,7 +46,7 @@ func (k *linux) probe(q *Ring, p *params, without Features) {
 	if k.tryBufRing(q, true) {
 		f |= FeatureBufferRingInc
 	}
-	if k.tryRegisteredBuffers() {
+	if !without.Has(FeatureRegisteredBuffers) && k.tryFixed() {
 		f |= FeatureRegisteredBuffers
 	}
 	k.features = f &^ without
@@ -65,18 +65,12 @@ func (k *linux) tryBufRing(q *Ring, inc bool) bool {
 	return true
 }
 
-// tryRegisteredBuffers pins one page and unpins it.
-func (k *linux) tryRegisteredBuffers() bool {
+// tryFixed makes the table of registered buffers, and pins and unpins a page. The table stays.
+func (k *linux) tryFixed() bool {
 	page, err := unix.Mmap(-1, 0, unix.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANONYMOUS|unix.MAP_PRIVATE)
 	if err != nil {
 		return false
 	}
 	defer func() { _ = unix.Munmap(page) }()
-	var iov Iovec
-	iov.Set(page)
-	if _, errno := k.register(registerBuffers, unsafe.Pointer(&iov), 1); errno != 0 {
-		return false
-	}
-	_, errno := k.register(unregisterBuffers, nil, 0)
-	return errno == 0
+	return k.openFixed() && k.SetFixed(0, page) == 0 && k.SetFixed(0, nil) == 0
 }

@@ -16,6 +16,8 @@ type Kernel interface {
 	RegisterBuffers(b *BufRing) syscall.Errno
 	// Features are what this kernel offers and what is not masked off.
 	Features() Features
+	// SetFixed registers mem, which stays where it is, as buffer index for SQE.Fixed; nil takes the registration back.
+	SetFixed(index int, mem []byte) syscall.Errno
 	// Adopt makes a connected socket ready for this kernel (no delay, blocking or not) and tells its two ends.
 	Adopt(fd int) (local, remote netip.AddrPort)
 	// Name is "io_uring", "software" or "simulated".
@@ -112,6 +114,9 @@ func (q *Ring) enter(wait bool, timeout time.Duration) (int, syscall.Errno) {
 	q.told += uint32(n)
 	return n, errno
 }
+
+// SetFixed registers mem as buffer index for SQE.Fixed, index < FixedMax; nil takes the registration back.
+func (q *Ring) SetFixed(index int, mem []byte) syscall.Errno { return q.kernel.SetFixed(index, mem) }
 
 // Close ends the ring.
 func (q *Ring) Close() { q.kernel.Close() }

@@ -276,6 +276,9 @@ func (k *soft) RegisterBuffers(b *BufRing) syscall.Errno {
 	return 0
 }
 
+// SetFixed refuses: there is nothing to be gained.
+func (k *soft) SetFixed(int, []byte) syscall.Errno { return unix.EOPNOTSUPP }
+
 // Features are what the software offers and what is not masked off.
 func (k *soft) Features() Features { return k.features }
 

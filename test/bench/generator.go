@@ -39,7 +39,7 @@ func polluxCommand(url string, l load, d time.Duration) (*exec.Cmd, error) {
 		return nil, err
 	}
 	return exec.Command(binary, "bench", "--json", "--depth", strconv.Itoa(l.depth), "--block-size", strconv.Itoa(l.block),
-		"--read", strconv.Itoa(l.read), "--duration", d.String(), url), nil
+		"--read-share", strconv.Itoa(l.read), "--duration", d.String(), url), nil
 }
 
 func readPollux(output []byte) (outcome, error) {

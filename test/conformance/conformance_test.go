@@ -24,6 +24,8 @@ const (
 	// suiteTimeout bounds one suite; all of them take under a second or two on an idle machine.
 	suiteTimeout = 90 * time.Second
 	lunSize      = 64 << 20
+	// physicalBlock is larger than a logical block, since some tests look at what is not aligned to it.
+	physicalBlock = 4096
 )
 
 // suite is a group of tests that iscsi-test-cu runs together.
@@ -46,7 +48,7 @@ func TestConformance(t *testing.T) {
 }
 
 func runSuites(t *testing.T, cfg target.Config, suites []suite) map[string]Result {
-	cfg.Nodes = target.OneLUN(cfg.Kind, target.LUN{Backing: target.Malloc, Size: lunSize}).Nodes
+	cfg.Nodes = target.OneLUN(cfg.Kind, target.LUN{Backing: target.Malloc, Size: lunSize, Physical: physicalBlock}).Nodes
 	var mu sync.Mutex
 	results := map[string]Result{}
 	t.Run("suites", func(t *testing.T) {

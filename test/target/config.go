@@ -34,6 +34,7 @@ type Config struct {
 	Binary   string // Pollux: the program; empty builds it
 	Cores    string // cores for the whole process, as taskset -c takes them; empty is all
 	Nodes    []Node
+	Host     string // address of the portal; empty is 127.0.0.1
 	Dir      string // the server's folder; empty makes one
 }
 
@@ -42,8 +43,9 @@ type Node struct {
 	Name                     string
 	LUNs                     []LUN
 	CHAP                     *CHAP
-	HeaderDigest, DataDigest bool // the target insists on them
-	QueueDepth               int  // Pollux: commands in flight; 0 is 64
+	HeaderDigest, DataDigest bool     // the target insists on them
+	QueueDepth               int      // Pollux: commands in flight; 0 is 64
+	Initiators               []string // the names that are let in; empty is all
 }
 
 // LUN is one logical unit, numbered from 0 in order.
@@ -51,6 +53,7 @@ type LUN struct {
 	Backing   Backing
 	BlockSize int64 // 0 is 512
 	Size      int64 // bytes
+	Physical  int64 // Pollux, malloc: bytes of a physical block; 0 is BlockSize
 	Path      string
 }
 

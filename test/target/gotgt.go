@@ -46,8 +46,8 @@ func gotgtConfig(s *Server) error {
 	const firstDevice = 1000
 	storages, targets := []object{}, object{}
 	for _, n := range s.cfg.Nodes {
-		if n.CHAP != nil || n.HeaderDigest || n.DataDigest {
-			return fmt.Errorf("gotgt: CHAP and digests: %w", ErrMissing)
+		if n.CHAP != nil || n.HeaderDigest || n.DataDigest || n.Initiators != nil {
+			return fmt.Errorf("gotgt: CHAP, digests, initiator names: %w", ErrMissing)
 		}
 		luns := object{}
 		for i, l := range n.LUNs {

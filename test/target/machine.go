@@ -31,6 +31,9 @@ const (
 	EnvFull = "POLLUX_TEST_FULL"
 )
 
+// Full tells whether the long runs are asked for.
+func Full() bool { return os.Getenv(EnvFull) != "" }
+
 // Root is the folder of the module.
 var Root = sync.OnceValue(func() string {
 	dir, err := os.Getwd()

@@ -15,9 +15,7 @@ type polluxDriver struct{}
 type object = map[string]any
 
 const (
-	portalTag    = 1
-	initiatorTag = 1
-
+	portalTag         = 1
 	defaultQueueDepth = 64
 )
 
@@ -48,20 +46,9 @@ func coreMask(cfg Config) string {
 func (polluxDriver) ready(s *Server) error { return s.RPC("framework_wait_init", nil, nil) }
 
 func (polluxDriver) configure(s *Server) error {
-	calls := []struct {
-		method string
-		params object
-	}{
-		{"iscsi_create_portal_group", object{
-			"tag":     portalTag,
-			"portals": []object{{"host": "127.0.0.1", "port": strconv.Itoa(s.port)}},
-		}},
-		{"iscsi_create_initiator_group", object{"tag": initiatorTag, "initiators": []string{"ANY"}, "netmasks": []string{"ANY"}}},
-	}
-	for _, c := range calls {
-		if err := s.RPC(c.method, c.params, nil); err != nil {
-			return err
-		}
+	portals := []object{{"host": s.Host(), "port": strconv.Itoa(s.port)}}
+	if err := s.RPC("iscsi_create_portal_group", object{"tag": portalTag, "portals": portals}, nil); err != nil {
+		return err
 	}
 	for i, n := range s.cfg.Nodes {
 		if err := createNode(s, n, i+1); err != nil {
@@ -71,7 +58,16 @@ func (polluxDriver) configure(s *Server) error {
 	return nil
 }
 
-func createNode(s *Server, n Node, authTag int) error {
+// createNode makes a node with an initiator group and an auth group of its own, which have its tag.
+func createNode(s *Server, n Node, tag int) error {
+	initiators := n.Initiators
+	if len(initiators) == 0 {
+		initiators = []string{"ANY"}
+	}
+	group := object{"tag": tag, "initiators": initiators, "netmasks": []string{"ANY"}}
+	if err := s.RPC("iscsi_create_initiator_group", group, nil); err != nil {
+		return err
+	}
 	luns := []object{}
 	for i, l := range n.LUNs {
 		name := lunName(n.Name, i)
@@ -82,7 +78,7 @@ func createNode(s *Server, n Node, authTag int) error {
 	}
 	node := object{
 		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": cmp.Or(n.QueueDepth, defaultQueueDepth),
-		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": initiatorTag}},
+		"pg_ig_maps":   []object{{"pg_tag": portalTag, "ig_tag": tag}},
 		"disable_chap": n.CHAP == nil, "header_digest": n.HeaderDigest, "data_digest": n.DataDigest,
 	}
 	if n.CHAP != nil {
@@ -91,19 +87,21 @@ func createNode(s *Server, n Node, authTag int) error {
 			secret["muser"], secret["msecret"] = n.CHAP.MutualUser, n.CHAP.MutualSecret
 			node["mutual_chap"] = true
 		}
-		if err := s.RPC("iscsi_create_auth_group", object{"tag": authTag, "secrets": []object{secret}}, nil); err != nil {
+		if err := s.RPC("iscsi_create_auth_group", object{"tag": tag, "secrets": []object{secret}}, nil); err != nil {
 			return err
 		}
-		node["require_chap"], node["chap_group"] = true, authTag
+		node["require_chap"], node["chap_group"] = true, tag
 	}
 	return s.RPC("iscsi_create_target_node", node, nil)
 }
 
 func createBdev(s *Server, l LUN, name string) error {
 	if l.Backing == Malloc {
-		return s.RPC("bdev_malloc_create", object{
-			"name": name, "block_size": l.blockSize(), "num_blocks": l.Size / l.blockSize(),
-		}, nil)
+		bdev := object{"name": name, "block_size": l.blockSize(), "num_blocks": l.Size / l.blockSize()}
+		if l.Physical != 0 {
+			bdev["physical_block_size"] = l.Physical
+		}
+		return s.RPC("bdev_malloc_create", bdev, nil)
 	}
 	path, err := s.backingFile(l, name)
 	if err != nil {

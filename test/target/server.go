@@ -1,6 +1,7 @@
 package target
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -164,7 +166,10 @@ func (s *Server) Close() {
 }
 
 // Portal is the address of the server's portal.
-func (s *Server) Portal() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
+func (s *Server) Portal() string { return net.JoinHostPort(s.Host(), strconv.Itoa(s.port)) }
+
+// Host is the address of the portal.
+func (s *Server) Host() string { return cmp.Or(s.cfg.Host, "127.0.0.1") }
 
 // Port is the TCP port of the portal.
 func (s *Server) Port() int { return s.port }
@@ -224,6 +229,11 @@ func (s *Server) Log() string {
 func (s *Server) logPath() string { return filepath.Join(s.dir, "log") }
 
 func (s *Server) rpcSocket() string { return filepath.Join(s.dir, "rpc.sock") }
+
+// File is the path of the file behind an AIO LUN.
+func (s *Server) File(node string, i int) string {
+	return filepath.Join(s.dir, lunName(node, i)+".img")
+}
 
 // backingFile makes the file behind a LUN, once, and returns its path.
 func (s *Server) backingFile(l LUN, name string) (string, error) {

@@ -79,7 +79,12 @@ func tgtNode(s *Server, n Node, tid string) error {
 			calls = append(calls, mutual...)
 		}
 	}
-	calls = append(calls, []string{"--op", "bind", "--mode", "target", "--tid", tid, "-I", "ALL"})
+	if len(n.Initiators) == 0 {
+		calls = append(calls, []string{"--op", "bind", "--mode", "target", "--tid", tid, "-I", "ALL"})
+	}
+	for _, name := range n.Initiators {
+		calls = append(calls, []string{"--op", "bind", "--mode", "target", "--tid", tid, "-Q", name})
+	}
 	for _, c := range calls {
 		if err := tgtadm(s, c...); err != nil {
 			return err

@@ -2,7 +2,6 @@ package vm
 
 import (
 	"fmt"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -13,28 +12,56 @@ import (
 
 const lunSize = 512 << 20
 
-var (
-	fileLUN   = target.LUN{Backing: target.AIO, Size: lunSize}
-	memoryLUN = target.LUN{Backing: target.Malloc, BlockSize: 4096, Size: lunSize}
-	secrets   = &target.CHAP{User: "alice", Secret: "alices-secret-1", MutualUser: "target", MutualSecret: "targets-secret"}
-)
+// disk is a node of one LUN, and what the guest does with it.
+type disk struct {
+	name    string
+	lun     target.LUN
+	fs      string
+	digests bool
+}
+
+var disks = []disk{
+	{"file", target.LUN{Backing: target.AIO, BlockSize: 512, Size: lunSize}, "ext4", false},
+	{"file4k", target.LUN{Backing: target.AIO, BlockSize: 4096, Size: lunSize}, "xfs", true},
+	{"memory", target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize}, "xfs", false},
+	{"memory4k", target.LUN{Backing: target.Malloc, BlockSize: 4096, Size: lunSize}, "ext4", true},
+}
+
+var secrets = &target.CHAP{User: "alice", Secret: "alices-secret-1", MutualUser: "target", MutualSecret: "targets-secret"}
+
+func (d disk) node() target.Node {
+	return target.Node{Name: d.name, LUNs: []target.LUN{d.lun}, HeaderDigest: d.digests, DataDigest: d.digests}
+}
+
+// String is the disk's line for guest/initiator.sh.
+func (d disk) String() string {
+	digests, kept := "none", "memory"
+	if d.digests {
+		digests = "digests"
+	}
+	if d.lun.Backing == target.AIO {
+		kept = "file"
+	}
+	return strings.Join([]string{target.IQN(d.name), d.fs, digests, kept}, " ")
+}
 
 // TestInitiator runs guest/initiator.sh: file systems, digests, CHAP, verified I/O.
 func TestInitiator(t *testing.T) {
 	for _, cfg := range target.UnderTest(t) {
 		t.Run(cfg.String(), func(t *testing.T) {
 			t.Parallel()
-			cfg.Nodes = []target.Node{
-				{Name: "file", LUNs: []target.LUN{fileLUN}},
-				{Name: "memory", LUNs: []target.LUN{memoryLUN}, HeaderDigest: true, DataDigest: true},
-				{Name: "chap", LUNs: []target.LUN{memoryLUN}, CHAP: secrets},
+			cfg.Nodes = []target.Node{{Name: "chap", LUNs: []target.LUN{disks[0].lun}, CHAP: secrets}}
+			var lines []string
+			for _, d := range disks {
+				cfg.Nodes = append(cfg.Nodes, d.node())
+				lines = append(lines, d.String())
 			}
 			srv := target.Start(t, cfg)
 			guest{
 				script: "initiator.sh",
 				env: map[string]string{
-					"PORT": strconv.Itoa(srv.Port()), "CHAP_ALGORITHMS": chapAlgorithms(cfg.Kind),
-					"FILE_NODE": target.IQN("file"), "MEMORY_NODE": target.IQN("memory"), "CHAP_NODE": target.IQN("chap"),
+					"PORT": strconv.Itoa(srv.Port()), "NODES": strings.Join(lines, "\n"),
+					"CHAP_NODE": target.IQN("chap"), "CHAP_ALGORITHMS": chapAlgorithms(cfg.Kind),
 					"USER": secrets.User, "SECRET": secrets.Secret,
 					"MUTUAL_USER": secrets.MutualUser, "MUTUAL_SECRET": secrets.MutualSecret,
 				},
@@ -49,7 +76,7 @@ func TestRecovery(t *testing.T) {
 	for _, cfg := range target.UnderTest(t) {
 		t.Run(cfg.String(), func(t *testing.T) {
 			t.Parallel()
-			cfg.Nodes = []target.Node{{Name: "file", LUNs: []target.LUN{fileLUN}}}
+			cfg.Nodes = []target.Node{disks[0].node()}
 			srv := target.Start(t, cfg)
 			guest{
 				script: "recovery.sh",
@@ -70,18 +97,19 @@ func chapAlgorithms(kind target.Kind) string {
 
 // hostCall is what a script in the guest can ask of the test.
 func hostCall(srv *target.Server, words []string) (string, error) {
-	switch strings.Join(words, " ") {
+	call := strings.Join(words, " ")
+	switch call {
 	case "stop term":
 		return "", srv.Stop()
 	case "stop kill":
 		return "", srv.Kill()
 	case "start":
 		return "", srv.Start()
-	case "used " + target.IQN("file"):
-		return used(filepath.Join(srv.Dir(), "file-0.img"))
-	default:
-		return "", fmt.Errorf("no such call: %q", words)
 	}
+	if iqn, ok := strings.CutPrefix(call, "used "); ok {
+		return used(srv.File(strings.TrimPrefix(iqn, target.IQN("")), 0))
+	}
+	return "", fmt.Errorf("no such call: %q", call)
 }
 
 // used is how many KiB a file takes on its disk.

@@ -1,11 +1,12 @@
 # shellcheck shell=bash
 # The kernel's initiator against the target on the host: discovery, login, file systems, digests, CHAP, verified I/O.
-# From the host: FILE_NODE (aio), MEMORY_NODE (malloc), CHAP_NODE with USER, SECRET, MUTUAL_USER, MUTUAL_SECRET, CHAP_ALGORITHMS.
+# From the host: NODES, a line for each node - IQN, file system, digests or none, the target's file or memory - and
+# CHAP_NODE with USER, SECRET, MUTUAL_USER, MUTUAL_SECRET, CHAP_ALGORITHMS.
 # shellcheck source=test/vm/guest/lib.sh
 . "$INPUT/lib.sh"
 tree=/usr/sbin
 
-# use_fs TYPE DISK [IQN]: everything that a file system asks of a disk. With IQN the target keeps the LUN in a file, which
+# use_fs TYPE DISK IQN KEPT: everything that a file system asks of a disk. Where the target keeps the LUN in a file, that
 # must get smaller by fstrim.
 use_fs() {
 	make_fs "$1" "$2"
@@ -21,20 +22,19 @@ use_fs() {
 	echo "$(wc -l </tmp/want) files agree"
 	rm -rf /mnt/gone
 	sync
-	trim "${3:-}"
+	trim "$3" "$4"
 	umount /mnt
 	check_fs "$1" "$2"
 }
 
-trim() { # [IQN]
-	local before after
-	[ $# = 0 ] || [ -z "$1" ] || before=$(host used "$1")
+trim() { # IQN KEPT
+	local before=0 after=0
+	[ "$2" != file ] || before=$(host used "$1")
 	fstrim -v /mnt
-	if [ -n "${before:-}" ]; then
-		after=$(host used "$1")
-		echo "the target's file: $before KiB before, $after KiB after"
-		[ "$after" -lt "$before" ] || die "fstrim freed nothing"
-	fi
+	[ "$2" = file ] || return 0
+	after=$(host used "$1")
+	echo "the target's file: $before KiB before, $after KiB after"
+	[ "$after" -lt "$before" ] || die "fstrim freed nothing"
 }
 
 verify() { # DISK
@@ -42,30 +42,36 @@ verify() { # DISK
 		--io_size=16m --verify=crc32c --do_verify=1 --verify_fatal=1 --minimal >/tmp/fio || { cat /tmp/fio; die "fio"; }
 }
 
+# use_node IQN FS DIGESTS KEPT: logs in, uses the disk and logs out.
+use_node() {
+	local disk
+	step "$2 in $4, digests: $3"
+	if [ "$3" = digests ]; then
+		set_node "$1" 'node.conn[0].iscsi.HeaderDigest' CRC32C
+		set_node "$1" 'node.conn[0].iscsi.DataDigest' CRC32C
+	fi
+	disk=$(attach "$1")
+	if [ "$3" = digests ]; then
+		session_says "$1" 'HeaderDigest: CRC32C'
+		session_says "$1" 'DataDigest: CRC32C'
+	fi
+	echo "$disk has blocks of $(blockdev --getss "$disk") bytes"
+	use_fs "$2" "$disk" "$1" "$4"
+	verify "$disk"
+	detach "$1"
+	[ ! -b "$disk" ] || die "$disk is still there"
+}
+
 start_initiator
+modprobe xfs
 step discovery
 discover
-for iqn in "$FILE_NODE" "$MEMORY_NODE" "$CHAP_NODE"; do iscsiadm -m node | grep -qF " $iqn"; done
-
-step ext4 on a file
-disk=$(attach "$FILE_NODE")
-use_fs ext4 "$disk" "$FILE_NODE"
-verify "$disk"
-
-step xfs on memory, with digests
-set_node "$MEMORY_NODE" 'node.conn[0].iscsi.HeaderDigest' CRC32C
-set_node "$MEMORY_NODE" 'node.conn[0].iscsi.DataDigest' CRC32C
-disk=$(attach "$MEMORY_NODE")
-session_says "$MEMORY_NODE" 'HeaderDigest: CRC32C'
-session_says "$MEMORY_NODE" 'DataDigest: CRC32C'
-modprobe xfs
-use_fs xfs "$disk"
-verify "$disk"
-
-step logout
-detach "$FILE_NODE"
-detach "$MEMORY_NODE"
-[ ! -b "$disk" ] || die "$disk is still there"
+readarray -t nodes <<<"$NODES"
+for line in "${nodes[@]}"; do iscsiadm -m node | grep -qF " ${line%% *}"; done
+for line in "${nodes[@]}"; do
+	# shellcheck disable=SC2086  # a line is four words
+	use_node $line
+done
 
 step CHAP
 if node "$CHAP_NODE" --login >/dev/null 2>&1; then die "let in without CHAP"; fi

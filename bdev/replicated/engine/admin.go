@@ -1,0 +1,432 @@
+package engine
+
+// suspendCommand holds the front end's I/O back, until it is resumed or the deadline has come.
+func (e *Engine) suspendCommand(ev *Event) {
+	if ev.Cmd == CmdResumeIO {
+		e.resumeIO()
+		e.emit(Action{Kind: ActReply, ID: ev.ID, OK: true})
+		return
+	}
+	e.suspended, e.suspendToldOK = true, false
+	e.suspendUntil = 0
+	if ev.Value != 0 {
+		e.suspendUntil = e.now + int64(ev.Value)
+	}
+	e.emit(Action{Kind: ActReply, ID: ev.ID, OK: true})
+}
+
+func (e *Engine) resumeIO() {
+	if e.suspended {
+		e.suspended, e.suspendUntil = false, 0
+		e.emit(Action{Kind: ActSuspended})
+	}
+}
+
+// checkSuspended says once that nothing is under way any more.
+func (e *Engine) checkSuspended() {
+	if !e.suspended || e.suspendToldOK {
+		return
+	}
+	for o := e.logHead; o != nil; o = o.next {
+		if !o.completed {
+			return
+		}
+	}
+	e.suspendToldOK = true
+	e.emit(Action{Kind: ActSuspended, OK: true})
+}
+
+// stepOutdate says that a newer generation is known to exist elsewhere.
+func (e *Engine) stepOutdate() {
+	if e.cmd.critical {
+		return
+	}
+	if e.role == Primary || e.disk < Outdated || len(e.activePeers()) > 0 {
+		e.reply(ErrState)
+		return
+	}
+	e.cmd.critical = true
+	e.setDisk(Outdated)
+	e.commit(func(bool) { e.reply(OK) })
+}
+
+func (e *Engine) activePeers() (list []*peer) {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.conn >= Connected {
+			list = append(list, p)
+		}
+	}
+	return list
+}
+
+// stepDetach stops using the local disks. A Primary may do so only while a peer has the data.
+func (e *Engine) stepDetach() {
+	if !e.hasDisk() || e.role == Primary && !e.peerHasData() {
+		e.reply(ErrState)
+		return
+	}
+	for n := range e.cfg.Legs {
+		if s := e.legs[n].state; s == legUp || s == legCatchUp {
+			e.legs[n].state = legStale
+		}
+	}
+	e.diskFailed()
+	e.reply(OK)
+}
+
+// diskFailed: no leg is left. A Primary goes on through its peers, but acknowledges nothing that only they have before
+// they have noted, durably, that this node's disk is behind.
+func (e *Engine) diskFailed() {
+	if e.disk < Inconsistent {
+		return
+	}
+	for n := range e.cfg.Legs {
+		if e.legs[n].state != legNone {
+			e.legs[n].state = legStale
+		}
+	}
+	e.notify(-1, "no local disk left")
+	for i := range e.peers {
+		p := &e.peers[i]
+		if !e.isPeer(i) {
+			continue
+		}
+		if p.isTarget() || p.isSource() {
+			e.resetLink(p)
+		}
+		if e.role == Primary && p.conn >= Connected && p.disk == UpToDate {
+			e.lossWait |= p.bit()
+		}
+	}
+	e.exposed = e.super.Current
+	if e.lossWait == 0 {
+		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
+	}
+	e.setDisk(Failed)
+	e.setDisk(Diskless)
+	for i := range e.peers {
+		if p := &e.peers[i]; p.conn > Connected {
+			e.abortVerify(p)
+			e.setConn(p, Connected)
+		}
+	}
+	e.later(e.recheck)
+}
+
+func (e *Engine) stepVerify() {
+	p := e.cmdPeer()
+	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate {
+		e.reply(ErrState)
+		return
+	}
+	if !e.asks(p.bit(), CmdVerify) {
+		return
+	}
+	if err := e.cmd.answer; err != OK {
+		e.reply(err)
+		return
+	}
+	e.startVerify(p, VerifyRepair(e.cmd.ev.Value))
+	e.reply(OK)
+}
+
+func (e *Engine) stepVerifyStop() {
+	p := e.cmdPeer()
+	if p == nil || p.conn != VerifyS {
+		e.reply(ErrState)
+		return
+	}
+	p.verify.stopping = true
+	e.reply(OK)
+}
+
+func (e *Engine) stepPause() {
+	p := e.cmdPeer()
+	if p == nil {
+		e.reply(ErrRange)
+		return
+	}
+	p.sync.pauseMine = e.cmd.kind == CmdPauseSync
+	e.applyPause(p)
+	if p.conn >= Connected {
+		e.send(p, &Msg{Type: MsgState, State: e.stateFor(p)})
+	}
+	e.reply(OK)
+}
+
+// resize changes the size here; new blocks are dirty towards everybody unless they are known to be equal.
+func (e *Engine) resize(size uint64, clean bool) {
+	old := e.blocks()
+	e.super.Size = size
+	e.sizeBitmaps()
+	if clean {
+		return
+	}
+	for _, b := range e.bits {
+		if b != nil {
+			b.set(old, b.bits)
+		}
+	}
+}
+
+// stepResize grows the volume on both sides, and copies what is new from here. It counts as a new generation, so that a
+// crash in the middle leaves a resync to do and nothing else.
+func (e *Engine) stepResize() {
+	if e.cmd.critical {
+		return
+	}
+	size, clean := e.cmd.ev.Value, e.cmd.ev.Flag
+	if size < e.super.Size || size > e.cfg.Capacity || !e.hasDisk() {
+		e.reply(ErrRange)
+		return
+	}
+	for i := range e.peers {
+		p := &e.peers[i]
+		if e.isPeer(i) && (p.conn != Connected || p.disk != UpToDate || e.disk != UpToDate || p.role == Primary) {
+			e.reply(ErrNotConnected)
+			return
+		}
+		if e.isPeer(i) && p.hello != nil && size > p.hello.Capacity {
+			e.reply(ErrRange)
+			return
+		}
+	}
+	if !e.asks(e.connectedPeers(), CmdResize) {
+		return
+	}
+	if err := e.cmd.answer; err != OK {
+		e.reply(err)
+		return
+	}
+	e.cmd.critical = true
+	e.resize(size, clean)
+	links := e.linkNumbers()
+	if !clean {
+		e.resizeGeneration()
+	}
+	e.writePages(allPages, func(bool) {
+		e.commit(func(bool) {
+			for i := range e.peers {
+				p := &e.peers[i]
+				if !e.isPeer(i) || p.link != links[i] || p.conn != Connected {
+					continue
+				}
+				m := Msg{Type: MsgSizes, Block: size}
+				if clean {
+					m.Count = 1
+				}
+				e.send(p, &m)
+				if !clean {
+					p.gen = e.super.Current
+					e.resetLink(p) // the comparison finds the older generation and starts the resync
+				}
+			}
+			e.reply(OK)
+		})
+	})
+}
+
+func (e *Engine) linkNumbers() (n [ReplicasMax]uint32) {
+	for i := range e.peers {
+		n[i] = e.peers[i].link
+	}
+	return n
+}
+
+func (e *Engine) resizeGeneration() {
+	old := e.super.Current
+	for i := range e.peers {
+		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 {
+			e.super.Rows[i].Bitmap = old
+		}
+	}
+	e.setCurrent(e.newUUID())
+}
+
+func (e *Engine) onSizes(p *peer, m *Msg) {
+	if m.Block > e.cfg.Capacity {
+		e.protocolError(p, "size %d is more than this node holds", m.Block)
+		return
+	}
+	if e.hasDisk() && m.Block > e.super.Size {
+		e.resize(m.Block, m.Count == 1)
+		e.writePages(allPages, func(bool) {})
+		e.commit(nil)
+	}
+}
+
+// stepNewGeneration declares replicas equal, or makes the next comparison start from here.
+func (e *Engine) stepNewGeneration() {
+	p := e.cmdPeer()
+	if p == nil || e.cmd.critical {
+		if p == nil {
+			e.reply(ErrRange)
+		}
+		return
+	}
+	fresh := e.super.Current == JustCreated
+	if !e.cmd.ev.Flag || !fresh || p.conn != Connected || p.disk < Inconsistent || e.disk < Inconsistent {
+		e.reply(ErrState)
+		return
+	}
+	e.cmd.critical = true
+	uuid := e.newUUID()
+	link := p.link
+	e.bits[p.row].clear(0, e.bits[p.row].bits)
+	e.setCurrent(uuid)
+	e.setDisk(UpToDate)
+	e.commit(func(bool) {
+		if p.link == link {
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: JustCreated})
+			p.disk = UpToDate
+			e.sayState()
+		}
+		e.reply(OK)
+	})
+}
+
+func (e *Engine) stepTrackerReset() {
+	n := e.cmd.ev.Peer
+	if n < 0 || n >= ReplicasMax || !e.isTracker(n) {
+		e.reply(ErrRange)
+		return
+	}
+	e.bits[n].clear(0, e.bits[n].bits)
+	for o := e.logHead; o != nil; o = o.next {
+		if !o.completed {
+			e.markMissed(n, o.off, o.len)
+		}
+	}
+	e.super.Rows[n].Flags |= RowTracker
+	e.reply(OK)
+}
+
+// stepLegAdd takes a disk back that was gone; it is copied to before it is read.
+func (e *Engine) stepLegAdd() {
+	n := e.cmd.ev.Leg
+	if n >= e.cfg.Legs || e.cfg.Legs < 2 || e.upLegs() == 0 || (e.legs[n].state != legStale && e.legs[n].state != legNone) {
+		e.reply(ErrState)
+		return
+	}
+	if e.legBusy(n) {
+		return // what was under way when it left has not all ended
+	}
+	l := &e.legs[n]
+	*l = leg{state: legCatchUp, exclude: l.exclude, reads: l.reads}
+	if e.cmd.ev.Flag {
+		e.bits[e.legRow(n)].setAll() // a new disk
+	}
+	e.reply(OK)
+}
+
+func (e *Engine) legBusy(n int) bool {
+	if e.legs[n].rebuild != nil {
+		return true
+	}
+	for _, o := range e.ops {
+		if o.legs&legBit(n) != 0 {
+			return true
+		}
+	}
+	return e.meta.current != nil
+}
+
+func (e *Engine) stepLegRemove() {
+	n := e.cmd.ev.Leg
+	if n >= e.cfg.Legs || e.upLegs()&^legBit(n) == 0 {
+		e.reply(ErrState)
+		return
+	}
+	e.legFailed(n)
+	e.reply(OK)
+}
+
+func (e *Engine) stepReadExclude() {
+	if n := e.cmd.ev.Leg; n < e.cfg.Legs {
+		e.legs[n].exclude = e.cmd.ev.Flag
+		e.reply(OK)
+		return
+	}
+	e.reply(ErrRange)
+}
+
+// stepFence makes a fencing epoch known that somebody else has been given.
+func (e *Engine) stepFence() {
+	if e.cmd.critical {
+		return
+	}
+	if e.cmd.ev.Value <= e.super.Fence {
+		e.reply(ErrFenced)
+		return
+	}
+	e.cmd.critical = true
+	e.acceptFence(e.cmd.ev.Value)
+	e.commit(func(bool) { e.reply(OK) })
+}
+
+// acceptFence stores a higher epoch. A Primary of a lower one is Primary no longer.
+func (e *Engine) acceptFence(epoch uint64) {
+	e.super.Fence = epoch
+	e.commit(nil)
+	if e.role == Primary {
+		e.notify(-1, "fenced: epoch %d is in force", epoch)
+		e.open, e.fencedOut = false, true
+		e.failEverything()
+		e.later(e.recheck)
+	}
+}
+
+// onFenced: the peer knows a higher epoch.
+func (e *Engine) onFenced(p *peer, m *Msg) {
+	if m.Fence > e.super.Fence {
+		e.acceptFence(m.Fence)
+	}
+}
+
+// failEverything ends what waits for the volume to go on; writes under way end by themselves.
+func (e *Engine) failEverything() {
+	list := e.held
+	e.held = nil
+	for _, o := range list {
+		e.failRequest(o)
+	}
+}
+
+// congested and goAhead: with mode A a link that cannot keep up does not make writes wait, it falls behind.
+func (e *Engine) congested(p *peer) bool {
+	return p.cfg.PullAhead && p.cfg.Mode == ModeA && p.conn == Connected && p.disk == UpToDate &&
+		e.disk == UpToDate && p.inFlight > uint64(p.cfg.Congestion)
+}
+
+func (e *Engine) goAhead(p *peer) {
+	e.closeEpoch()
+	e.setConn(p, Ahead)
+	e.send(p, &Msg{Type: MsgState, State: e.stateFor(p)})
+	if e.needsGeneration(p.row) {
+		e.rotate()
+	}
+}
+
+// followAhead: the source has stopped sending what it writes.
+func (e *Engine) followAhead(p *peer, theirs Conn) {
+	if theirs == Ahead && p.conn == Connected {
+		e.setConn(p, Behind)
+	}
+}
+
+// leaveAhead starts a resync once all that was sent is confirmed, and a moment has passed.
+func (e *Engine) leaveAhead(p *peer) {
+	s := &p.sync
+	if s.leaving || len(p.barriers) > 0 || p.epochCount > 0 || e.rotating > 0 {
+		return
+	}
+	if !s.aheadWait {
+		s.aheadWait = true
+		p.wake = e.now + aheadPause
+		return
+	}
+	if p.wake == 0 {
+		s.leaving = true
+		e.startSource(p) // no bitmap to exchange: the target has heard of every write
+	}
+}

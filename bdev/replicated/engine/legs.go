@@ -1,0 +1,396 @@
+package engine
+
+func legBit(n int) uint16 { return 1 << n }
+
+// upLegs are in sync; attachedLegs are written, too.
+func (e *Engine) upLegs() (mask uint16) {
+	for n := range e.cfg.Legs {
+		if e.legs[n].state == legUp {
+			mask |= legBit(n)
+		}
+	}
+	return mask
+}
+
+func (e *Engine) attachedLegs() (mask uint16) {
+	for n := range e.cfg.Legs {
+		if s := e.legs[n].state; s == legUp || s == legCatchUp {
+			mask |= legBit(n)
+		}
+	}
+	return mask
+}
+
+// ChooseLeg compares the superblocks of a node's legs (nil: not here, or unreadable). It returns the leg to start from,
+// those in sync with it, those that missed writes, and whether one that should be in sync is not here.
+// ok is false when no leg can be trusted: none is here, or two have gone separate ways.
+func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing, ok bool) {
+	best = -1
+	for i, s := range supers {
+		if s == nil || s.Rows[legRow+i].Flags&RowStale != 0 && len(supers) > 1 {
+			continue // a leg that knows itself to be behind
+		}
+		if best < 0 || descends(s, supers[best], legRow+best) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return -1, 0, 0, false, false
+	}
+	ok = true
+	for i, s := range supers {
+		behind := len(supers) > 1 && supers[best].Rows[legRow+i].Flags&RowStale != 0
+		switch {
+		case s == nil:
+			missing = missing || !behind
+		case behind:
+			stale |= legBit(i)
+			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || descends(supers[best], s, legRow+i))
+		default:
+			up |= legBit(i)
+			ok = ok && (i == best || descends(supers[best], s, legRow+i))
+		}
+	}
+	return best, up, stale, missing, ok
+}
+
+// descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
+// and is younger, or its set has dropped the other's.
+func descends(s, other *Super, row int) bool {
+	if s.LegGen == other.LegGen {
+		return s.Seq >= other.Seq
+	}
+	if s.Rows[row].Bitmap == other.LegGen {
+		return true
+	}
+	for _, g := range s.LegPast {
+		if g != 0 && g == other.LegGen {
+			return true
+		}
+	}
+	return false
+}
+
+// attach takes over what the metadata says.
+func (e *Engine) attach(md *Loaded) {
+	e.super = md.Super
+	e.sizeBitmaps()
+	for row, b := range e.bits {
+		switch {
+		case b == nil:
+		case md.Bitmaps[row] == nil || e.super.Rows[row].Flags&RowFullSync != 0 || e.super.Flags&SuperFullSync != 0:
+			b.setAll()
+		default:
+			b.or(md.Bitmaps[row])
+			clear(b.added)
+		}
+	}
+	e.super.Flags &^= SuperFullSync
+	for row := range e.super.Rows {
+		e.super.Rows[row].Flags &^= RowFullSync
+	}
+	e.attachLegs(md)
+	e.loadActivityLog(md)
+	e.recoverCrash(md)
+	e.disk = e.diskFromFlags(md.Missing)
+	e.super.Flags &^= SuperClean
+	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
+	e.metaThen(func() {
+		e.meta.pending++
+		e.flushLegs(func(bool) { e.metaDone(0) })
+	}, func(bool) {})
+	e.writePages(allPages, func(bool) {})
+	e.commit(nil)
+}
+
+func allPages(int, int) bool { return true }
+
+func (e *Engine) diskFromFlags(legMissing bool) Disk {
+	switch {
+	case e.super.Flags&SuperConsistent == 0:
+		return Inconsistent
+	case e.super.Flags&SuperUpToDate == 0:
+		return Outdated
+	case legMissing:
+		return Consistent
+	}
+	return UpToDate
+}
+
+// attachLegs gives every leg its state; what should be in sync and is not here has fallen behind by that.
+func (e *Engine) attachLegs(md *Loaded) {
+	first := true
+	for n := range e.cfg.Legs {
+		l := &e.legs[n]
+		switch {
+		case md.Up&legBit(n) != 0 && (first || e.super.Flags&SuperClean != 0):
+			l.state, first = legUp, false
+		case md.Up&legBit(n) != 0, md.Stale&legBit(n) != 0:
+			l.state = legCatchUp
+		default:
+			l.state = legNone
+		}
+		if l.state != legUp && e.cfg.Legs > 1 {
+			e.markLegStale(n)
+		}
+	}
+}
+
+// loadActivityLog starts with the extents that were hot.
+func (e *Engine) loadActivityLog(md *Loaded) {
+	for _, u := range md.Hot {
+		if int(u.Slot) >= len(e.al.slots) || u.Extent == ALFree {
+			continue
+		}
+		if _, twice := e.al.index[u.Extent]; twice {
+			continue
+		}
+		e.al.slots[u.Slot] = alSlot{extent: u.Extent, hot: true}
+		e.al.index[u.Extent] = int(u.Slot)
+	}
+}
+
+// recoverCrash makes what was hot dirty towards every replica that may differ.
+func (e *Engine) recoverCrash(md *Loaded) {
+	if e.super.Flags&SuperClean != 0 {
+		return
+	}
+	crashed := e.super.Flags&SuperPrimary != 0
+	e.super.Flags &^= SuperPrimary
+	for row := range e.bits {
+		if e.bits[row] == nil {
+			continue
+		}
+		r := &e.super.Rows[row]
+		if e.isPeer(row) && crashed {
+			r.Flags |= RowCrashed
+		}
+		// Without the crash of a Primary only those differ that were collecting changes: rows with a bitmap generation,
+		// stale legs, and trackers.
+		if e.isPeer(row) && !crashed && r.Bitmap == 0 {
+			continue
+		}
+		e.markHot(row)
+		for _, extent := range md.HotToo {
+			e.markExtent(row, extent)
+		}
+		if md.HotAll {
+			e.bits[row].setAll()
+		}
+	}
+}
+
+// markHot makes all hot extents dirty towards one replica.
+func (e *Engine) markHot(row int) {
+	if e.mutated(MutNoALOnCrash) {
+		return
+	}
+	for _, s := range e.al.slots {
+		e.markExtent(row, s.extent)
+	}
+}
+
+func (e *Engine) markExtent(row int, extent uint32) {
+	if extent != ALFree {
+		lo := uint64(extent) << e.cfg.ExtentShift >> e.cfg.BlockShift
+		hi := (uint64(extent) + 1) << e.cfg.ExtentShift >> e.cfg.BlockShift
+		e.bits[row].set(lo, hi)
+	}
+}
+
+func (e *Engine) markLegStale(n int) {
+	r := &e.super.Rows[e.legRow(n)]
+	if r.Flags&RowStale == 0 {
+		r.Flags |= RowStale
+		r.Bitmap = e.super.LegGen
+		copy(e.super.LegPast[1:], e.super.LegPast[:])
+		e.super.LegPast[0] = e.super.LegGen
+		e.super.LegGen = e.newUUID()
+	}
+}
+
+// legFailed stops using a leg. What it may have lost is what is hot: its volatile cache holds nothing older.
+func (e *Engine) legFailed(n int) {
+	l := &e.legs[n]
+	if l.state != legUp && l.state != legCatchUp {
+		return
+	}
+	row := e.legRow(n)
+	if l.state == legCatchUp {
+		e.bits[row].or(l.since)
+	}
+	l.state = legStale
+	l.since = nil
+	e.notify(row, "leg %d failed", n)
+	if e.upLegs() == 0 {
+		e.diskFailed()
+		return
+	}
+	e.markLegStale(n)
+	e.markHot(row)
+	if e.mutated(MutLegAckBeforeStale) {
+		e.commit(nil)
+		return
+	}
+	e.rotating++
+	e.commit(func(bool) {
+		e.rotating--
+		e.recheck()
+	})
+}
+
+// legWrite sends a write to all attached legs; legsDone follows in any case, later.
+func (e *Engine) legWrite(o *op) {
+	mask := e.attachedLegs()
+	for n := range e.cfg.Legs {
+		if mask&legBit(n) == 0 {
+			if e.cfg.Legs > 1 {
+				e.markMissed(e.legRow(n), o.off, o.len)
+			}
+			continue
+		}
+		e.legIO(o, n, ActLegWrite)
+	}
+	if mask == 0 {
+		e.later(func() { e.localDone(o, false) })
+	}
+}
+
+func (e *Engine) legFlush(o *op) {
+	mask := e.attachedLegs()
+	for n := range e.cfg.Legs {
+		if mask&legBit(n) != 0 {
+			e.legIO(o, n, ActLegFlush)
+		}
+	}
+	if mask == 0 {
+		e.later(func() { e.localDone(o, false) })
+	}
+}
+
+func (e *Engine) legIO(o *op, n int, kind ActionKind) {
+	o.legs |= legBit(n)
+	e.emit(Action{
+		Kind: kind, Leg: n, ID: o.id(), Off: o.off, Len: o.len, Op: o.wop, FUA: o.fua, Data: o.data,
+	})
+}
+
+// legReadable returns the least busy leg that is in sync and that o has not tried; -1 is none.
+func (e *Engine) legReadable(o *op) int {
+	best := -1
+	for _, excluded := range [2]bool{false, true} {
+		for n := range e.cfg.Legs {
+			l := &e.legs[n]
+			if l.state == legUp && l.exclude == excluded && o.tried&legBit(n) == 0 &&
+				(best < 0 || l.reads < e.legs[best].reads) {
+				best = n
+			}
+		}
+		if best >= 0 {
+			break
+		}
+	}
+	return best
+}
+
+// legRead reads from one leg; digest asks for a checksum alone.
+func (e *Engine) legRead(o *op, n int, digest bool) {
+	o.legs |= legBit(n)
+	o.tried |= legBit(n)
+	e.legs[n].reads++
+	e.emit(Action{Kind: ActLegRead, Leg: n, ID: o.id(), Off: o.off, Len: o.len, Flag: digest})
+}
+
+func (e *Engine) onLegDone(ev *Event) {
+	o := e.findOp(ev.ID)
+	bit := legBit(ev.Leg)
+	if o.legs&bit == 0 {
+		panic("leg I/O ended that was not under way")
+	}
+	o.legs &^= bit
+	if o.reading() {
+		e.legs[ev.Leg].reads--
+		o.data, o.sum = ev.Data, ev.Sum
+		e.readDone(o, ev.OK)
+		return
+	}
+	if ev.OK {
+		o.legsOK |= bit
+	} else {
+		o.legsBad |= bit
+	}
+	if o.legs == 0 {
+		e.legsDone(o)
+	}
+}
+
+// reading reports that the leg I/O under way is a read.
+func (o *op) reading() bool {
+	switch o.kind {
+	case opRead, opPeerRead, opServe, opVerifyServe, opVerifyAsk:
+		return true
+	case opPull:
+		return o.stage == pullDigest
+	case opRebuild:
+		return o.stage == rebuildRead
+	default:
+		return false
+	}
+}
+
+// legsDone has all answers to a write or flush. A leg that failed is durably stale before anybody hears of it.
+func (e *Engine) legsDone(o *op) {
+	if o.kind == opRebuild {
+		e.rebuildWritten(o)
+		return
+	}
+	if o.legsBad == 0 {
+		e.localDone(o, o.legsOK != 0)
+		return
+	}
+	for n := range e.cfg.Legs {
+		if o.legsBad&legBit(n) == 0 {
+			continue
+		}
+		e.legFailed(n)
+		if e.cfg.Legs > 1 && o.len > 0 {
+			e.markMissed(e.legRow(n), o.off, o.len)
+		}
+	}
+	if e.upLegs() == 0 {
+		e.localDone(o, false)
+		return
+	}
+	if o.kind == opSync { // metadata writes wait for it; what follows it is a metadata write, too
+		e.localDone(o, true)
+		return
+	}
+	if e.mutated(MutLegAckBeforeStale) {
+		e.localDone(o, o.legsOK&e.attachedLegs() != 0)
+		return
+	}
+	e.commit(func(ok bool) { e.localDone(o, ok && e.upLegs() != 0) })
+}
+
+// localDone is the end of a write or flush on this node.
+func (e *Engine) localDone(o *op, ok bool) {
+	switch o.kind {
+	case opWrite:
+		e.writeLocalDone(o, ok)
+	case opFlush:
+		o.localDone, o.localOK = true, ok
+		e.tryCompleteFlush(o)
+	case opPeerWrite:
+		e.peerWriteDone(o, ok)
+	case opBarrier:
+		e.barrierFlushed(o, ok)
+	case opPull:
+		e.pullWritten(o, ok)
+	case opSync:
+		then := o.then
+		e.freeOp(o)
+		then(ok)
+	default:
+		panic("this operation does not write")
+	}
+}

@@ -1,0 +1,356 @@
+package engine
+
+// onLinkUp: both connections to the peer stand.
+func (e *Engine) onLinkUp(p *peer, tie bool) {
+	if p.conn == StandAlone {
+		e.emit(Action{Kind: ActLinkStop, Peer: p.row, Flag: true})
+		return
+	}
+	if p.up {
+		e.linkLost(p, NetworkFailure)
+	}
+	p.link++
+	p.up, p.tie = true, tie
+	p.helloSent, p.hello = false, nil
+	e.setConn(p, WFReportParams)
+}
+
+// runLinks says hello where nothing of the former connection is left and the generation stands still.
+func (e *Engine) runLinks() {
+	for i := range e.peers {
+		p := &e.peers[i]
+		if !p.up || p.conn != WFReportParams {
+			continue
+		}
+		if !p.helloSent && e.maySayHello(p) {
+			e.sayHello(p)
+		}
+		if p.helloSent && p.hello != nil {
+			e.handshake(p)
+		}
+	}
+}
+
+func (e *Engine) maySayHello(p *peer) bool {
+	if p.active > 0 && !e.mutated(MutNoReconnectDrain) {
+		return false
+	}
+	return e.rotating == 0 && !e.cmd.critical && !e.committing()
+}
+
+// committing reports a superblock write queued or under way.
+func (e *Engine) committing() bool {
+	if c := e.meta.current; c != nil && c.commit {
+		return true
+	}
+	for _, j := range e.meta.jobs {
+		if j.commit {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) sayHello(p *peer) {
+	p.helloSent = true
+	p.sent = Hello{
+		Mode: p.cfg.Mode, AfterSB: p.cfg.AfterSB, RRConflict: p.cfg.RRConflict, DiscardMyData: p.discard,
+		Fence: e.super.Fence, State: PeerState{Role: e.role, Disk: e.disk, Conn: WFReportParams},
+	}
+	if e.attachedLegs() != 0 {
+		p.sent.Size, p.sent.Capacity = e.super.Size, e.cfg.Capacity
+		p.sent.GI = e.super.GI(p.row)
+		p.sent.Crashed = e.super.Rows[p.row].Flags&RowCrashed != 0
+		p.sent.Dirty = e.bits[p.row].count
+	} else {
+		p.sent.GI.Current = e.exposed
+	}
+	h := p.sent
+	e.send(p, &Msg{Type: MsgHello, Hello: &h})
+}
+
+func (e *Engine) onHello(p *peer, m *Msg) {
+	if p.hello != nil || p.conn != WFReportParams {
+		e.protocolError(p, "second hello")
+		return
+	}
+	p.hello = m.Hello
+}
+
+// linkLost ends everything that belonged to a connection. Writes that the peer may lose are marked, and a Primary starts
+// a new generation before it acknowledges anything else.
+func (e *Engine) linkLost(p *peer, why Conn) {
+	if !p.up {
+		return
+	}
+	wasMirror := p.mirrors()
+	p.up = false
+	p.link++
+	p.hello, p.helloSent, p.discard = nil, false, false
+	e.dropInbox(p)
+	e.abortSync(p)
+	e.abortVerify(p)
+	p.hold, p.gate = 0, nil
+	p.recv, p.writes = 0, 0
+	e.setConn(p, why)
+	p.disk, p.role, p.missed = DUnknown, RoleUnknown, false
+	e.setConn(p, WFConnection)
+	e.forgetPeerWrites(p)
+	e.lossWait &^= p.bit()
+	e.rotating -= p.uuidWait
+	p.uuidWait = 0
+	if e.role == Primary && wasMirror {
+		e.rotate()
+	}
+	e.recheck()
+	list := p.reads
+	p.reads = nil
+	for _, o := range list {
+		o.peer = -1
+		e.startRead(o)
+	}
+}
+
+func (e *Engine) dropInbox(p *peer) {
+	for _, m := range p.inbox {
+		if m.Data != nil {
+			e.emit(Action{Kind: ActRelease, Data: m.Data})
+		}
+	}
+	p.inbox = nil
+}
+
+// forgetPeerWrites marks what the peer had not confirmed by a barrier and waits for it no longer.
+func (e *Engine) forgetPeerWrites(p *peer) {
+	p.barriers, p.epochCount, p.inFlight = nil, 0, 0
+	lost := false
+	for o := e.logHead; o != nil; {
+		next := o.next
+		if o.barWait&p.bit() != 0 {
+			e.markMissed(p.row, o.off, o.len)
+			e.tellOthersMissed(p, o)
+			o.barWait &^= p.bit()
+			lost = lost || o.completed
+		}
+		o.ackWait &^= p.bit()
+		if o.completed {
+			e.retire(o)
+		}
+		o = next
+	}
+	for _, o := range e.flushes {
+		o.barWait &^= p.bit()
+	}
+	if lost && !e.hasDisk() && e.role == Primary && p.cfg.Mode != ModeC {
+		// Writes are acknowledged that perhaps nobody has: this Primary must not go on from older data.
+		e.exposed = e.newUUID()
+	}
+}
+
+// tellOthersMissed lets the other peers mark it, too: one of them may be the next Primary.
+func (e *Engine) tellOthersMissed(lost *peer, o *op) {
+	for i := range e.peers {
+		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.mirrors() {
+			e.send(p, &Msg{Type: MsgPeerOOS, Off: o.off, Len: o.len, Count: uint32(lost.cfg.Node)})
+		}
+	}
+}
+
+// needsGeneration reports a peer that is about to miss writes for the first time.
+func (e *Engine) needsGeneration(row int) bool {
+	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && !e.mutated(MutNoRotation)
+}
+
+// setCurrent sets the current generation; its bit 0 says whether this node is Primary.
+func (e *Engine) setCurrent(uuid uint64) {
+	uuid &= uuidMask
+	if e.role == Primary {
+		uuid |= 1
+	}
+	e.super.Current = uuid
+}
+
+// rotate starts a new generation for all peers that do not get the writes (M3). Nothing is acknowledged until it is
+// durable here and on the peers that go along.
+func (e *Engine) rotate() {
+	old := e.super.Current
+	var without uint32
+	others := false
+	for i := range e.peers {
+		p := &e.peers[i]
+		switch {
+		case !e.isPeer(i):
+		case p.mirrors():
+			others = true
+		case e.needsGeneration(i):
+			e.super.Rows[i].Bitmap = old
+			if p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask {
+				e.super.Rows[i].Bitmap = p.gen
+			}
+			without |= 1 << p.cfg.Node
+		}
+	}
+	if without == 0 {
+		return
+	}
+	if others {
+		pushHistory(&e.super.History, old)
+	}
+	e.setCurrent(e.newUUID())
+	e.exposed = e.super.Current
+	e.notify(-1, "new generation")
+	e.rotating++
+	e.commit(func(bool) {
+		e.tellGeneration(old, without)
+		e.rotating--
+		e.recheck()
+	})
+}
+
+// tellGeneration takes the peers along that are in sync, and waits for them.
+func (e *Engine) tellGeneration(old uint64, without uint32) {
+	for i := range e.peers {
+		p := &e.peers[i]
+		if !e.isPeer(i) || p.conn < Connected {
+			continue
+		}
+		m := Msg{Type: MsgUUIDs, UUID: e.super.Current, Count: without, Block: old}
+		if p.mirrors() && p.disk == UpToDate {
+			p.uuidWait++
+			e.rotating++
+		}
+		e.send(p, &m)
+	}
+}
+
+// onUUIDs: the peer has started a new generation.
+func (e *Engine) onUUIDs(p *peer, m *Msg) {
+	if e.lossWait&p.bit() != 0 {
+		e.lossWait &^= p.bit()
+		e.recheck()
+	}
+	p.gen = m.UUID
+	if m.Block == JustCreated && e.super.Current == JustCreated && e.hasDisk() {
+		e.bits[p.row].clear(0, e.bits[p.row].bits) // the operator says that the disks are equal
+		e.setCurrent(m.UUID)
+		e.setDisk(UpToDate)
+		e.commit(nil)
+		return
+	}
+	if !e.hasDisk() {
+		e.exposed = m.UUID
+	}
+	if e.hasDisk() && e.disk == UpToDate && p.conn == Connected && e.role == Secondary &&
+		m.Block&uuidMask == e.super.Current&uuidMask {
+		e.followGeneration(p, m)
+		return
+	}
+	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
+}
+
+// followGeneration takes the Primary's new generation over, and starts collecting for the nodes that stay behind.
+func (e *Engine) followGeneration(p *peer, m *Msg) {
+	old := e.super.Current
+	for i := range e.peers {
+		q := &e.peers[i]
+		if q != p && e.isPeer(i) && m.Count>>q.cfg.Node&1 != 0 && e.super.Rows[i].Bitmap == 0 {
+			e.super.Rows[i].Bitmap = old
+		}
+	}
+	pushHistory(&e.super.History, old)
+	e.setCurrent(m.UUID)
+	link := p.link
+	e.commit(func(bool) {
+		if p.link == link {
+			e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
+		}
+	})
+}
+
+func (e *Engine) onUUIDsAck(p *peer, m *Msg) {
+	if p.uuidWait == 0 {
+		return
+	}
+	p.gen = m.UUID
+	p.uuidWait--
+	e.rotating--
+	e.recheck()
+}
+
+// onPeerOOS: the Primary says that a third node missed a range.
+func (e *Engine) onPeerOOS(p *peer, m *Msg) {
+	for i := range e.peers {
+		if e.isPeer(i) && i != p.row && e.peers[i].cfg.Node == int(m.Count) {
+			e.markMissed(i, m.Off, m.Len)
+		}
+	}
+}
+
+// onState: role or disk of the peer have changed.
+func (e *Engine) onState(p *peer, m *Msg) {
+	before, role := p.disk, p.role
+	p.role, p.disk = m.State.Role, m.State.Disk
+	if p.role != role {
+		e.cfg.Cover.peerRole(p.role)
+	}
+	p.sync.pausePeer = m.State.Hold
+	e.applyPause(p)
+	e.followAhead(p, m.State.Conn)
+	if p.disk < Inconsistent && before >= Inconsistent {
+		e.peerLostDisk(p)
+	}
+	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() {
+		e.collectForDiskless(p)
+	}
+	if before != UpToDate && p.disk == UpToDate {
+		e.later(e.retryReads)
+	}
+	if p.conn == Connected {
+		e.setConn(p, Connected)
+	}
+}
+
+// peerLostDisk: the peer is still there but cannot store any more.
+func (e *Engine) peerLostDisk(p *peer) {
+	e.abortSync(p)
+	e.abortVerify(p)
+	if p.conn > Connected {
+		e.setConn(p, Connected)
+	}
+	p.disk = Diskless
+	e.forgetPeerWritesKeepAcks(p)
+	if e.role == Primary {
+		e.rotate()
+	}
+	e.recheck()
+}
+
+// forgetPeerWritesKeepAcks is forgetPeerWrites on a link that stays: barriers under way are still answered.
+func (e *Engine) forgetPeerWritesKeepAcks(p *peer) {
+	for o := e.logHead; o != nil; o = o.next {
+		if o.barWait&p.bit() != 0 {
+			e.markMissed(p.row, o.off, o.len)
+			e.tellOthersMissed(p, o)
+		}
+	}
+}
+
+// collectForDiskless: a Primary without disk writes through this node. Its disk, should it come back, misses all of that.
+func (e *Engine) collectForDiskless(p *peer) {
+	if e.super.Rows[p.row].Bitmap == 0 && !e.mutated(MutDisklessNoBits) {
+		e.super.Rows[p.row].Bitmap = e.super.Current
+		e.setCurrent(e.newUUID())
+		e.rotating++
+		e.commit(func(bool) {
+			e.rotating--
+			e.tellDiskless(p)
+			e.recheck()
+		})
+		return
+	}
+	e.commit(func(bool) { e.tellDiskless(p) })
+}
+
+func (e *Engine) tellDiskless(p *peer) {
+	e.send(p, &Msg{Type: MsgUUIDs, UUID: e.super.Current})
+}

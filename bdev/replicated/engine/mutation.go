@@ -1,0 +1,49 @@
+package engine
+
+// Mutation switches one safety rule off, so that the simulator can prove that it would notice.
+// Only builds with -tags invariants look at the switches; in all others they cost nothing and do nothing.
+type Mutation uint64
+
+// Mutations.
+const (
+	MutNoALTransaction      Mutation = 1 << iota // M1: write to a cold extent without a durable transaction
+	MutNoBitmapBeforeAL                          // M2: evict an extent without writing its bitmap pages
+	MutNoFlushBeforeEvict                        // M1: evict an extent whose data may still be in the volatile cache
+	MutAckBeforeRotation                         // M3: acknowledge before the new generation is durable
+	MutNoRotation                                // M3: lose a peer without a new generation
+	MutEagerBitClear                             // M4: clear bits on disk before the data they stand for is durable
+	MutNoFlushBeforeEnd                          // M5: end a resync without flushing the target
+	MutNoPrimaryMark                             // M6: write as Primary without the durable mark
+	MutTrustBadPage                              // M7: a bad bitmap page counts as clean
+	MutNoIntervalLock                            // overlapping writes go out together
+	MutNoEpochClose                              // a completed write does not close its epoch
+	MutForgetAtAck                               // a write is forgotten when it is acknowledged, not at the barrier
+	MutNoBarrierFlush                            // a barrier is answered without a flush
+	MutNoBarrierDrain                            // writes of the next epoch start before the last one is on disk
+	MutLegAckBeforeStale                         // a leg's failure is not durable before the write is acknowledged
+	MutNoFenceCheck                              // writes of a lower fencing epoch are accepted
+	MutReadInconsistent                          // reads are served from blocks that are not in sync
+	MutNoBitOnMissed                             // a write that a peer missed sets no bit
+	MutNoResyncLock                              // resync reads do not exclude writes
+	MutNoReconnectDrain                          // a new connection does not wait for the old one's writes
+	MutSyncUUIDBeforeMeta                        // the source announces a resync that its metadata does not know
+	MutNoTargetInconsistent                      // the target pulls without marking itself Inconsistent
+	MutTargetBitsVolatile                        // the target pulls before its merged bitmap is durable
+	MutNoALOnCrash                               // extents hot at a crash are not made dirty
+	MutDisklessNoBits                            // writes of a diskless Primary set no bit on the disk that has them
+	MutHandshakeWrites                           // writes that need a new generation pass while generations are compared
+	MutFlushLocalOnly                            // a flush does not wait for the peers
+	mutEnd
+)
+
+// MutationNames names the switches in order.
+var MutationNames = []string{
+	"no-al-transaction", "no-bitmap-before-al", "no-flush-before-evict", "ack-before-rotation", "no-rotation",
+	"eager-bit-clear", "no-flush-before-end", "no-primary-mark", "trust-bad-page", "no-interval-lock",
+	"no-epoch-close", "forget-at-ack", "no-barrier-flush", "no-barrier-drain", "leg-ack-before-stale",
+	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
+	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
+	"diskless-no-bits", "handshake-writes", "flush-local-only",
+}
+
+func (e *Engine) mutated(m Mutation) bool { return Invariants && e.cfg.Mutations&m != 0 }

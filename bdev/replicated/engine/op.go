@@ -1,0 +1,183 @@
+package engine
+
+type opKind uint8
+
+const (
+	opWrite       opKind = iota // of the front end
+	opRead                      // of the front end
+	opFlush                     // of the front end
+	opPeerWrite                 // mirrored by the peer
+	opPeerRead                  // the peer has no good disk of its own
+	opBarrier                   // flush that answers a barrier
+	opServe                     // resync read for the target
+	opPull                      // resync write on the target
+	opVerifyServe               // verify: read and answer with a digest
+	opVerifyAsk                 // verify: the initiator's side of one range
+	opRebuild                   // copy to a leg
+	opSync                      // flush with a continuation
+	opRepair                    // put good data back on a leg that could not read it
+)
+
+// op is one piece of work under way. The number of its slot, with a generation, is the ID that the host echoes.
+type op struct {
+	kind  opKind
+	class lockClass
+	wop   WriteOp
+	fua   bool
+	flags uint16
+	slot  int
+	gen   uint32
+	peer  int
+	link  uint32 // the peer's connection that it belongs to
+	block uint64 // front end's or peer's name for it
+	off   uint64
+	len   uint32
+	epoch uint32
+	data  any
+	sum   uint64
+	stage uint8
+
+	fromDiskless bool // a mirrored write whose sender has no disk of its own
+	byDigest     bool // a resync request that is answered with data only if its digest differs
+	digest       uint64
+
+	locked, inAL       bool
+	localDone, localOK bool
+	completed, logged  bool
+	failedLocal        bool // its local write was lost with the disk
+	legs               uint16
+	legsOK, legsBad    uint16
+	tried              uint16 // legs that could not read it
+	triedPeers         uint16
+	ackWait            uint16 // peers that have to acknowledge before the front end hears of it
+	acked              uint16 // peers that did
+	barWait            uint16 // peers that may still lose it
+	then               func(ok bool)
+	prev, next         *op
+}
+
+func (o *op) id() uint64 { return uint64(o.gen)<<32 | uint64(o.slot) }
+
+func (e *Engine) newOp(kind opKind) *op {
+	if n := len(e.freeOps); n > 0 {
+		o := e.ops[e.freeOps[n-1]]
+		e.freeOps = e.freeOps[:n-1]
+		*o = op{kind: kind, slot: o.slot, gen: o.gen + 1, peer: -1}
+		return o
+	}
+	o := &op{kind: kind, slot: len(e.ops), gen: 1, peer: -1}
+	e.ops = append(e.ops, o)
+	return o
+}
+
+func (e *Engine) findOp(id uint64) *op {
+	o := e.ops[uint32(id)]
+	if o.gen != uint32(id>>32) {
+		panic("completion of an operation that has ended")
+	}
+	return o
+}
+
+// freeOp ends an operation: it gives back what it holds and lets go on who waited for that.
+func (e *Engine) freeOp(o *op) {
+	if o.legs != 0 {
+		panic("operation ends with leg I/O under way")
+	}
+	e.unlock(o)
+	e.putExtents(o)
+	for i := range e.granted {
+		if e.granted[i] == o {
+			e.granted[i] = nil
+		}
+	}
+	o.data, o.then = nil, nil
+	o.gen++
+	e.freeOps = append(e.freeOps, o.slot)
+}
+
+// lockRange takes the range; false means that proceed is called when it is granted.
+func (e *Engine) lockRange(o *op, class lockClass) bool {
+	if o.locked {
+		return true
+	}
+	o.locked, o.class = true, class
+	if e.mutated(MutNoIntervalLock) && class != lockCopy {
+		o.locked = false
+		return true
+	}
+	if e.mutated(MutNoResyncLock) && class == lockCopy {
+		o.locked = false
+		return true
+	}
+	return e.lock.acquire(o, class)
+}
+
+func (e *Engine) unlock(o *op) {
+	if !o.locked {
+		return
+	}
+	o.locked = false
+	first := len(e.granted)
+	e.granted = e.lock.release(o, e.granted)
+	if first != 0 || len(e.granted) == 0 {
+		return // an outer call goes through the list
+	}
+	e.later(e.runGranted)
+}
+
+func (e *Engine) runGranted() {
+	for i := 0; i < len(e.granted); i++ {
+		o := e.granted[i]
+		if o != nil && o.locked {
+			e.proceed(o)
+		}
+	}
+	e.granted = e.granted[:0]
+}
+
+// proceed goes on with an operation that has got its range or its extents.
+func (e *Engine) proceed(o *op) {
+	switch o.kind {
+	case opWrite:
+		e.writeLocked(o)
+	case opPeerWrite:
+		e.peerWriteLocked(o)
+	case opServe:
+		e.serveLocked(o)
+	case opPull:
+		e.pullLocked(o)
+	case opVerifyServe, opVerifyAsk:
+		e.verifyLocked(o)
+	case opRebuild:
+		e.rebuildLocked(o)
+	default:
+		panic("operation without a range was granted one")
+	}
+}
+
+// getExtents makes the extents of a write hot; false means that proceed is called when they are (M1).
+func (e *Engine) getExtents(o *op) bool {
+	if o.inAL {
+		return true
+	}
+	lo, hi := e.extents(o)
+	if e.mutated(MutNoALTransaction) || (len(e.al.waiting) == 0 && e.al.get(lo, hi)) {
+		o.inAL = !e.mutated(MutNoALTransaction)
+		return true
+	}
+	e.al.waiting = append(e.al.waiting, o)
+	e.kickAL()
+	return false
+}
+
+func (e *Engine) putExtents(o *op) {
+	if !o.inAL {
+		return
+	}
+	o.inAL = false
+	lo, hi := e.extents(o)
+	e.al.put(lo, hi)
+	if len(e.al.waiting) > 0 {
+		e.later(e.kickAL)
+	}
+}

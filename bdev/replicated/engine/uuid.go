@@ -1,0 +1,209 @@
+package engine
+
+// uuidMask hides bit 0 of a generation UUID: it says "was Primary" and takes no part in comparisons.
+const uuidMask = ^uint64(1)
+
+// JustCreated is the current UUID of metadata that has never seen data.
+const JustCreated uint64 = 4
+
+// syncUUIDOffset is added to a bitmap UUID when a resync that it already names starts again.
+const syncUUIDOffset uint64 = 1 << 48
+
+// HistoryLen is the number of former generations that a volume remembers.
+const HistoryLen = 16
+
+// GI is the generation identifier of a volume as one peer sees it: the row of that peer with what all share.
+type GI struct {
+	Current uint64
+	Bitmap  uint64 // generation since which the bitmap for this peer has been collecting; 0 is none
+	History [HistoryLen]uint64
+}
+
+// Verdict is the outcome of a comparison: above zero this side is the source; 1 by bitmap, 2 in full.
+type Verdict int
+
+// Verdicts that are no direction.
+const (
+	NoSync         Verdict = 0
+	SplitBrainAuto Verdict = 100  // split brain that automatic policies may resolve
+	SplitBrain     Verdict = -100 // split brain, known by history only
+	Unrelated      Verdict = -1000
+)
+
+// repair is what a rule does to the tuples before they are used.
+type repair uint8
+
+const (
+	repairNone      repair = iota
+	repairMineEnd          // rule 34: I missed the end of the resync, finish it now
+	repairPeerEnd          // rule 35: the peer missed it; it does the same to its own tuple
+	repairPeerStart        // rule 51: the peer's P_SYNC_UUID never arrived; it undoes it
+	repairMineStart        // rule 71: my P_SYNC_UUID never arrived; undo it
+)
+
+// compareInput is what the table looks at.
+type compareInput struct {
+	mine, peer               GI // masked
+	mineCrashed, peerCrashed bool
+	minePrimary, peerPrimary bool
+	tieBreaker               bool // I accepted the meta connection (RESOLVE_CONFLICTS)
+	historyLen               int  // 2 with DRBD 8.4, else HistoryLen
+}
+
+func (c *compareInput) mirrored() *compareInput {
+	return &compareInput{
+		mine: c.peer, peer: c.mine,
+		mineCrashed: c.peerCrashed, peerCrashed: c.mineCrashed,
+		minePrimary: c.peerPrimary, peerPrimary: c.minePrimary,
+		tieBreaker: !c.tieBreaker, historyLen: c.historyLen,
+	}
+}
+
+func (c *compareInput) sameCurrent() bool { return c.mine.Current == c.peer.Current }
+
+func (c *compareInput) inPeerHistory(uuid uint64) bool {
+	for _, h := range c.peer.History[:c.historyLen] {
+		if h == uuid && h != 0 {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *compareInput) historiesMeet() bool {
+	for _, h := range c.mine.History[:c.historyLen] {
+		if h != 0 && c.inPeerHistory(h) {
+			return true
+		}
+	}
+	return false
+}
+
+// Rule is one row of the compare table. The first row whose condition holds decides.
+type Rule struct {
+	Number  int
+	Says    string
+	When    func(*compareInput) bool
+	Verdict Verdict
+	repair  repair
+}
+
+// fresh reports a tuple that has never seen data.
+func fresh(g *GI) bool { return g.Current == JustCreated || g.Current == 0 }
+
+func ruleFresh(c *compareInput) bool { return fresh(&c.mine) && c.peer.Current != JustCreated }
+
+func ruleEndMissed(c *compareInput) bool {
+	return ruleMineCollects(c) && c.mine.Bitmap == c.peer.History[0] && c.mine.History[0] == c.peer.History[1]
+}
+
+func ruleMineCollects(c *compareInput) bool {
+	return c.sameCurrent() && c.peer.Bitmap == 0 && c.mine.Bitmap != 0
+}
+
+func ruleBehindBitmap(c *compareInput) bool { return c.mine.Current == c.peer.Bitmap }
+
+func ruleStartLost(c *compareInput) bool {
+	return c.mine.Current == c.peer.History[0] && (c.peer.History[0]+syncUUIDOffset)&uuidMask == c.peer.Bitmap
+}
+
+func ruleBehindHistory(c *compareInput) bool { return c.inPeerHistory(c.mine.Current) }
+
+func mirror(f func(*compareInput) bool) func(*compareInput) bool {
+	return func(c *compareInput) bool { return f(c.mirrored()) }
+}
+
+func anyCrashed(c *compareInput) bool { return c.mineCrashed || c.peerCrashed }
+
+// Rules is the table of DRBD's drbd_uuid_compare, in order. Rules 40 and 41 occupy several rows.
+var Rules = []Rule{
+	{10, "both just created", func(c *compareInput) bool {
+		return c.mine.Current == JustCreated && c.peer.Current == JustCreated
+	}, NoSync, repairNone},
+	{20, "I have never seen data", ruleFresh, -2, repairNone},
+	{30, "the peer has never seen data", mirror(ruleFresh), 2, repairNone},
+	{34, "same data, I missed the end of the resync", ruleEndMissed, 1, repairMineEnd},
+	{36, "same generation, only I collect changes", ruleMineCollects, 1, repairNone},
+	{35, "same data, the peer missed the end of the resync", mirror(ruleEndMissed), -1, repairPeerEnd},
+	{37, "same generation, only the peer collects changes", mirror(ruleMineCollects), -1, repairNone},
+	{40, "same generation, nobody crashed", func(c *compareInput) bool {
+		return c.sameCurrent() && !anyCrashed(c)
+	}, NoSync, repairNone},
+	{41, "a Primary crashed, both are Primary", func(c *compareInput) bool {
+		return c.sameCurrent() && c.minePrimary && c.peerPrimary
+	}, SplitBrain, repairNone},
+	{41, "a Primary crashed, I am Primary", func(c *compareInput) bool {
+		return c.sameCurrent() && c.minePrimary
+	}, 1, repairNone},
+	{41, "a Primary crashed, the peer is Primary", func(c *compareInput) bool {
+		return c.sameCurrent() && c.peerPrimary
+	}, -1, repairNone},
+	{40, "only I crashed as Primary", func(c *compareInput) bool {
+		return c.sameCurrent() && !c.peerCrashed
+	}, 1, repairNone},
+	{40, "only the peer crashed as Primary", func(c *compareInput) bool {
+		return c.sameCurrent() && !c.mineCrashed
+	}, -1, repairNone},
+	{40, "both crashed as Primary, I break the tie", func(c *compareInput) bool {
+		return c.sameCurrent() && c.tieBreaker
+	}, -1, repairNone},
+	{40, "both crashed as Primary, the peer breaks the tie", (*compareInput).sameCurrent, 1, repairNone},
+	{50, "my generation is the one the peer collects changes since", ruleBehindBitmap, -1, repairNone},
+	{51, "the peer's start of resync did not reach me", ruleStartLost, -1, repairPeerStart},
+	{60, "my generation is in the peer's history", ruleBehindHistory, -2, repairNone},
+	{70, "the peer's generation is the one I collect changes since", mirror(ruleBehindBitmap), 1, repairNone},
+	{71, "my start of resync did not reach the peer", mirror(ruleStartLost), 1, repairMineStart},
+	{80, "the peer's generation is in my history", mirror(ruleBehindHistory), 2, repairNone},
+	{90, "both went on from the same generation", func(c *compareInput) bool {
+		return c.mine.Bitmap == c.peer.Bitmap && c.mine.Bitmap != 0
+	}, SplitBrainAuto, repairNone},
+	{100, "histories meet further back", (*compareInput).historiesMeet, SplitBrain, repairNone},
+	{0, "unrelated data", func(*compareInput) bool { return true }, Unrelated, repairNone},
+}
+
+// compare runs the table and returns the row that decided.
+func compare(c *compareInput) *Rule {
+	in := *c
+	in.mine.mask()
+	in.peer.mask()
+	for i := range Rules {
+		if Rules[i].When(&in) {
+			return &Rules[i]
+		}
+	}
+	panic("the last rule always holds")
+}
+
+// Compare tells which side has the good data. historyLen is 2 towards DRBD 8.4.
+func Compare(mine, peer GI, mineCrashed, peerCrashed, minePrimary, peerPrimary, tieBreaker bool, historyLen int) (Verdict, int) {
+	r := compare(&compareInput{
+		mine: mine, peer: peer, mineCrashed: mineCrashed, peerCrashed: peerCrashed,
+		minePrimary: minePrimary, peerPrimary: peerPrimary, tieBreaker: tieBreaker, historyLen: historyLen,
+	})
+	return r.Verdict, r.Number
+}
+
+func (g *GI) mask() {
+	g.Current &= uuidMask
+	g.Bitmap &= uuidMask
+	for i := range g.History {
+		g.History[i] &= uuidMask
+	}
+}
+
+// pushHistory remembers a former generation; zero and repetitions are not kept.
+func pushHistory(h *[HistoryLen]uint64, uuid uint64) {
+	if uuid == 0 || h[0] == uuid {
+		return
+	}
+	copy(h[1:], h[:HistoryLen-1])
+	h[0] = uuid
+}
+
+// popHistory removes and returns the youngest former generation.
+func popHistory(h *[HistoryLen]uint64) uint64 {
+	uuid := h[0]
+	copy(h[:HistoryLen-1], h[1:])
+	h[HistoryLen-1] = 0
+	return uuid
+}

@@ -1,0 +1,435 @@
+package engine
+
+// onWrite begins a write of the front end. Its way: held until the volume takes writes, range, extents, out to legs and
+// peers, complete, and remembered until no peer can lose it any more.
+func (e *Engine) onWrite(ev *Event) {
+	o := e.newOp(opWrite)
+	o.block, o.off, o.len, o.wop, o.fua, o.data = ev.ID, ev.Off, ev.Len, ev.Op, ev.FUA, ev.Data
+	if !e.takesIO(o) {
+		e.failRequest(o)
+		return
+	}
+	e.held = append(e.held, o)
+}
+
+func (e *Engine) takesIO(o *op) bool {
+	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && len(e.held) < queueMax
+}
+
+func (e *Engine) failRequest(o *op) {
+	e.emit(Action{Kind: ActComplete, ID: o.block})
+	e.freeOp(o)
+}
+
+// gate is why a write cannot go out now.
+type gate uint8
+
+const (
+	gateOpen gate = iota
+	gateWait
+	gateFail
+)
+
+// writeGate looks at everything that a write depends on but its own range. When a replica is about to miss its first
+// write, a new generation is started here and writes wait until it is durable (M3).
+func (e *Engine) writeGate() gate {
+	if e.fencedOut {
+		return gateFail
+	}
+	if e.suspended {
+		return gateWait
+	}
+	if e.role != Primary {
+		return gateFail
+	}
+	if e.rotating > 0 && !e.mutated(MutAckBeforeRotation) {
+		return gateWait
+	}
+	copies := 0
+	if e.hasDisk() {
+		copies++
+	}
+	good := e.goodDisk() && e.hasDisk()
+	for i := range e.peers {
+		p := &e.peers[i]
+		if !e.isPeer(i) {
+			continue
+		}
+		if p.conn == WFReportParams && p.helloSent && !e.mutated(MutHandshakeWrites) {
+			if e.super.Rows[i].Bitmap == 0 || !e.hasDisk() {
+				return gateWait // the comparison under way assumes that nothing changes
+			}
+		}
+		if p.mirrors() {
+			good = good || p.disk == UpToDate
+			if p.cfg.Mode != ModeA {
+				copies++
+			}
+		} else if e.needsGeneration(i) {
+			e.rotate()
+			if !e.mutated(MutAckBeforeRotation) {
+				return gateWait
+			}
+		}
+	}
+	if !good {
+		return e.orFail(e.cfg.OnNoData)
+	}
+	if copies < e.cfg.MinAcks {
+		return e.orFail(e.cfg.OnNoQuorum)
+	}
+	return gateOpen
+}
+
+func (e *Engine) orFail(f OnFailure) gate {
+	if f == FailIO {
+		return gateFail
+	}
+	return gateWait
+}
+
+// runHeld admits what waits for the volume, in order.
+func (e *Engine) runHeld() {
+	for len(e.held) > 0 {
+		o := e.held[0]
+		g := gateOpen
+		if o.kind == opWrite {
+			g = e.writeGate()
+		} else if e.suspended {
+			g = gateWait
+		}
+		if g == gateWait {
+			return
+		}
+		e.held[0] = nil
+		e.held = e.held[1:]
+		if g == gateFail {
+			e.failRequest(o)
+			continue
+		}
+		e.admit(o)
+	}
+}
+
+func (e *Engine) admit(o *op) {
+	switch o.kind {
+	case opWrite:
+		if e.lockRange(o, lockWrite) {
+			e.writeLocked(o)
+		}
+	case opRead:
+		e.startRead(o)
+	case opFlush:
+		e.startFlush(o)
+	default:
+		panic("only requests of the front end are held")
+	}
+}
+
+func (e *Engine) writeLocked(o *op) {
+	if e.hasDisk() && !e.getExtents(o) {
+		return
+	}
+	e.parked = append(e.parked, o)
+}
+
+// runParked sends out the writes that hold range and extents, if nothing has changed meanwhile that makes them wait.
+func (e *Engine) runParked() {
+	for len(e.parked) > 0 {
+		g := e.writeGate()
+		if g == gateWait {
+			return
+		}
+		o := e.parked[0]
+		e.parked[0] = nil
+		e.parked = e.parked[1:]
+		if g == gateFail {
+			e.failRequest(o)
+			continue
+		}
+		e.submit(o)
+	}
+}
+
+// submit sends a write to all replicas that take it, and notes it for those that do not.
+func (e *Engine) submit(o *op) {
+	o.epoch = e.epoch
+	e.epochWrites++
+	e.logAppend(o)
+	for i := range e.peers {
+		switch {
+		case e.isPeer(i):
+			e.submitToPeer(o, &e.peers[i])
+		case e.isTracker(i):
+			e.markMissed(i, o.off, o.len)
+		}
+	}
+	if e.hasDisk() {
+		e.legWrite(o)
+	} else {
+		o.localDone, o.failedLocal = true, true
+	}
+	if e.epochWrites >= e.cfg.MaxEpoch {
+		e.closeEpoch()
+	}
+	e.tryComplete(o)
+}
+
+func (e *Engine) submitToPeer(o *op, p *peer) {
+	if p.mirrors() && e.congested(p) {
+		e.goAhead(p)
+	}
+	if !p.mirrors() {
+		e.markMissed(p.row, o.off, o.len)
+		if p.conn == Ahead || p.conn == WFBitMapS {
+			e.send(p, &Msg{Type: MsgOutOfSync, Off: o.off, Len: o.len})
+		}
+		return
+	}
+	m := Msg{
+		Type: MsgData, Op: o.wop, Block: o.id(), Off: o.off, Len: o.len, Epoch: o.epoch, Data: o.data, Fence: e.super.Fence,
+	}
+	if o.fua {
+		m.Flags |= FlagFUA
+	}
+	switch {
+	case p.disk < UpToDate && p.conn != Connected:
+		m.Flags |= FlagSetInSync | FlagWriteAck
+	case p.cfg.Mode == ModeC:
+		m.Flags |= FlagWriteAck
+	case p.cfg.Mode == ModeB:
+		m.Flags |= FlagRecvAck
+	}
+	o.barWait |= p.bit()
+	if p.cfg.Mode != ModeA {
+		o.ackWait |= p.bit()
+	}
+	p.epochCount++
+	p.inFlight += uint64(o.len)
+	e.send(p, &m)
+}
+
+// logAppend and logRemove keep the transfer log.
+func (e *Engine) logAppend(o *op) {
+	o.logged = true
+	o.prev = e.logTail
+	if e.logTail != nil {
+		e.logTail.next = o
+	} else {
+		e.logHead = o
+	}
+	e.logTail = o
+	e.logLen++
+}
+
+func (e *Engine) logRemove(o *op) {
+	if o.prev != nil {
+		o.prev.next = o.next
+	} else {
+		e.logHead = o.next
+	}
+	if o.next != nil {
+		o.next.prev = o.prev
+	} else {
+		e.logTail = o.prev
+	}
+	o.prev, o.next, o.logged = nil, nil, false
+	e.logLen--
+}
+
+func (e *Engine) writeLocalDone(o *op, ok bool) {
+	o.localDone, o.localOK = true, ok
+	if !ok {
+		o.failedLocal = true
+	}
+	e.tryComplete(o)
+}
+
+// tryComplete acknowledges a write that enough replicas have, or gives it up when none has it.
+func (e *Engine) tryComplete(o *op) {
+	if o.completed {
+		e.retire(o)
+		return
+	}
+	if !o.localDone || o.ackWait != 0 || e.holdsAcks(o) {
+		return
+	}
+	if !o.localOK && o.acked == 0 {
+		if o.barWait == 0 {
+			e.foundNoReplica(o)
+		}
+		return // with mode A only the barrier tells
+	}
+	if e.copies(o) < e.cfg.MinAcks {
+		if e.cfg.OnNoQuorum == FailIO {
+			e.complete(o, false)
+		}
+		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
+		// missing replicas lack is in their bitmaps.
+		e.unlock(o)
+		if o.barWait == 0 {
+			e.putExtents(o)
+		}
+		return
+	}
+	e.complete(o, true)
+}
+
+// holdsAcks reports that something must become durable before anything is acknowledged.
+func (e *Engine) holdsAcks(o *op) bool {
+	if e.rotating > 0 && !e.mutated(MutAckBeforeRotation) {
+		return true
+	}
+	return !o.localOK && e.lossWait != 0
+}
+
+func (e *Engine) copies(o *op) (n int) {
+	if o.localOK {
+		n++
+	}
+	for m := o.acked; m != 0; m &= m - 1 {
+		n++
+	}
+	return n
+}
+
+func (e *Engine) complete(o *op, ok bool) {
+	ok = ok && !e.fencedOut
+	mask := o.acked
+	if o.localOK {
+		mask |= HostBit
+	}
+	o.completed = true
+	e.emit(Action{Kind: ActComplete, ID: o.block, OK: ok, Mask: mask})
+	o.data = nil
+	e.unlock(o)
+	if o.epoch == e.epoch && !e.mutated(MutNoEpochClose) {
+		e.closeEpoch()
+	}
+	e.retire(o)
+}
+
+// foundNoReplica is the end of a write that neither this node nor any peer could store.
+func (e *Engine) foundNoReplica(o *op) {
+	if e.cfg.OnNoData == FailIO {
+		e.complete(o, false)
+		return
+	}
+	e.logRemove(o)
+	o.localDone, o.localOK, o.failedLocal = false, false, false
+	o.legsOK, o.legsBad = 0, 0
+	e.putExtents(o)
+	e.later(func() { e.writeLocked(o) }) // it still holds its range, and waits for a replica
+}
+
+// retire forgets a write that is acknowledged and that no peer can lose.
+func (e *Engine) retire(o *op) {
+	if !o.completed || o.barWait != 0 || o.legs != 0 || !o.localDone {
+		return
+	}
+	if o.logged {
+		e.logRemove(o)
+	}
+	e.freeOp(o)
+}
+
+// recheck looks at all writes again, after something that held acknowledgements is over.
+func (e *Engine) recheck() {
+	for o := e.logHead; o != nil; {
+		next := o.next
+		if !o.completed {
+			e.tryComplete(o)
+		}
+		o = next
+	}
+	e.recheckFlushes()
+}
+
+// closeEpoch lets later writes go to a new epoch. The barrier goes out at once: what it confirms is what bounds the log.
+func (e *Engine) closeEpoch() {
+	if e.epochWrites == 0 {
+		return
+	}
+	for i := range e.peers {
+		if p := &e.peers[i]; p.epochCount > 0 {
+			p.barriers = append(p.barriers, barrier{e.epoch, p.epochCount})
+			e.send(p, &Msg{Type: MsgBarrier, Epoch: e.epoch, Count: p.epochCount})
+			p.epochCount = 0
+		}
+	}
+	e.epoch++
+	e.epochWrites = 0
+}
+
+// barrier is an epoch that a peer has been asked to confirm.
+type barrier struct{ epoch, count uint32 }
+
+// onBarrierAck forgets the writes of an epoch that the peer has durably.
+func (e *Engine) onBarrierAck(p *peer, m *Msg) {
+	if len(p.barriers) == 0 || p.barriers[0] != (barrier{m.Epoch, m.Count}) {
+		e.protocolError(p, "barrier acknowledgement %d/%d does not match", m.Epoch, m.Count)
+		return
+	}
+	p.barriers = p.barriers[1:]
+	for o := e.logHead; o != nil && o.epoch <= m.Epoch; {
+		next := o.next
+		if o.epoch == m.Epoch && o.barWait&p.bit() != 0 {
+			o.barWait &^= p.bit()
+			p.inFlight -= uint64(o.len)
+			if !o.completed && o.ackWait&p.bit() == 0 {
+				o.acked |= p.bit()
+			}
+			e.tryComplete(o)
+		}
+		o = next
+	}
+	e.recheckFlushes()
+}
+
+// onWriteAck is the answer to one mirrored write.
+func (e *Engine) onWriteAck(p *peer, m *Msg) {
+	o := e.ackedOp(p, m)
+	if o == nil {
+		return
+	}
+	if m.Type == MsgRSWriteAck && p.conn != Connected {
+		e.markInSync(p.row, o.off, o.len)
+	}
+	o.ackWait &^= p.bit()
+	o.acked |= p.bit()
+	if e.mutated(MutForgetAtAck) {
+		o.barWait &^= p.bit()
+	}
+	e.tryComplete(o)
+}
+
+// onNegAck: the peer could not write it. It has missed a write, so a new generation is due before this one is acknowledged.
+func (e *Engine) onNegAck(p *peer, m *Msg) {
+	if m.Count != 0 {
+		e.onServeFailed(p, m)
+		return
+	}
+	o := e.ackedOp(p, m)
+	if o == nil {
+		return
+	}
+	e.markMissed(p.row, o.off, o.len)
+	p.missed = true
+	o.ackWait &^= p.bit()
+	if e.role == Primary {
+		e.rotate()
+	}
+	e.tryComplete(o)
+}
+
+func (e *Engine) ackedOp(p *peer, m *Msg) *op {
+	slot := uint32(m.Block)
+	if int(slot) >= len(e.ops) || e.ops[slot].gen != uint32(m.Block>>32) || e.ops[slot].off != m.Off {
+		if e.mutated(MutForgetAtAck) {
+			return nil
+		}
+		e.protocolError(p, "acknowledgement of an unknown write")
+		return nil
+	}
+	return e.ops[slot]
+}

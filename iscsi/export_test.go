@@ -1,0 +1,102 @@
+package iscsi
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+// AcceptOn hands a connection to the server as the listener of a portal group on a reactor would (on that reactor).
+func (s *Server) AcceptOn(reactorID, fd int, portalGroup int32) {
+	s.locals[reactorID].accept(fd, portalGroup)
+}
+
+// Held says what the server still holds of connections that have ended: nothing, if all is well (when all reactors rest).
+func (s *Server) Held() (all []string) {
+	add := func(what string, n int) {
+		if n != 0 {
+			all = append(all, fmt.Sprintf("%d %s", n, what))
+		}
+	}
+	for _, l := range s.locals {
+		add("logins", len(l.logins))
+		add("connections", len(l.conns))
+		add("tasks waiting for memory", len(l.starved))
+		free := 0
+		for t := l.tasks.free; t != nil; t = t.next {
+			free++
+		}
+		add("tasks in use", len(l.tasks.all)-free)
+		for _, t := range l.tasks.all {
+			add("buffers of a task", t.nbufs)
+		}
+	}
+	add("sessions", len(s.home.all)+len(s.home.sessions)+len(s.home.tsihs))
+	for _, n := range s.home.perLocal {
+		add("sessions counted on a reactor", n)
+	}
+	return all
+}
+
+// Running is how many full-feature connections there are.
+func (s *Server) Running() (n int) {
+	for _, l := range s.locals {
+		n += len(l.conns)
+	}
+	return n
+}
+
+// Counted is the sum of a counter of iscsi_get_counters over all reactors.
+func (s *Server) Counted(name string) (n uint64) {
+	i := slices.Index(counterNames[:], name)
+	for _, l := range s.locals {
+		n += l.counters[i]
+	}
+	return n
+}
+
+// Tasks is how many tasks the reactors' free lists have grown to.
+func (s *Server) Tasks() (n int) {
+	for _, l := range s.locals {
+		n += len(l.tasks.all)
+	}
+	return n
+}
+
+// ExpCmdSN is the next command that the session with an ISID expects (when its reactor rests).
+func (s *Server) ExpCmdSN(isid ISID) uint32 {
+	for _, l := range s.locals {
+		for _, c := range l.conns {
+			if c.session.key.isid == isid {
+				return c.session.expCmdSN
+			}
+		}
+	}
+	return 0
+}
+
+// Judge is what the group says of an initiator.
+func (g *InitiatorGroup) Judge(name string, addr netip.Addr) (allowed, denied bool) {
+	v := g.judge(name, addr)
+	return v == verdictAllow, v == verdictDeny
+}
+
+// ChangeGroup gives an initiator group other members.
+func (s *Server) ChangeGroup(tag int32, initiators, netmasks []string) error {
+	return s.changeInitiators(tag, func(*InitiatorGroup) (*InitiatorGroup, error) { return NewInitiatorGroup(tag, initiators, netmasks) })
+}
+
+// SetAuth sets the authentication policy.
+func (s *TargetSpec) SetAuth(require, mutual bool, group int32) {
+	s.Auth = authPolicy{Require: require, Mutual: mutual, Group: group}
+}
+
+// PretendToListen makes a portal group be found by SendTargets without a socket.
+func (s *Server) PretendToListen(tag int32) error {
+	return s.change(func(c *config) error {
+		g := *c.portalGroup(tag)
+		g.open = true
+		c.portalGroups = replaced(c.portalGroups, c.portalGroup(tag), &g)
+		return nil
+	})
+}

@@ -1,0 +1,188 @@
+package iscsi
+
+import "pollux/reactor"
+
+// opening is a login's request for a session. It is embedded in the login's connection; while it is on its way it belongs to whoever
+// has the message.
+type opening struct {
+	key    sessionKey
+	tsih   uint16 // as the initiator sent it: 0 asks for a new session
+	target *Target
+	params Params
+	from   *local
+
+	status  LoginStatus // the answer
+	session *session    // with LoginSuccess
+
+	ask    reactor.Message // to home
+	answer reactor.Message // back
+}
+
+// home is the table of all sessions of a server. It belongs to the server's home reactor. Everything that must be true of sessions
+// together is decided here, by one owner: numbers, reinstatement, limits.
+type home struct {
+	server   *Server
+	r        *reactor.Reactor
+	sessions map[sessionKey]*session
+	tsihs    map[uint16]*session
+	all      []*session // in the order in which they were granted
+	nextTSIH uint16
+	perLocal []int // sessions per reactor
+	stopping bool
+	waiters  []waiter
+}
+
+// waiter is a control-plane call that waits until no session of a target is left (nil: no session at all).
+type waiter struct {
+	node *node
+	done func()
+}
+
+func newHome(s *Server, r *reactor.Reactor) *home {
+	return &home{
+		server: s, r: r, nextTSIH: 1,
+		sessions: map[sessionKey]*session{}, tsihs: map[uint16]*session{},
+		perLocal: make([]int, len(s.locals)),
+	}
+}
+
+// ask decides about a login. A login of a session that exists reinstates it (RFC 7143 6.3.5): the old one ends, and only when
+// nothing of it is left does the login go on. Of several that wait for the same session the last one wins.
+func (h *home) ask(o *opening) {
+	if o.tsih != 0 {
+		h.refuse(o, h.joinStatus(o))
+		return
+	}
+	old := h.sessions[o.key]
+	switch {
+	case h.stopping || o.target != nil && o.target.node.gone.Load():
+		h.refuse(o, LoginServiceUnavailable)
+	case old != nil:
+		if old.heir != nil {
+			h.refuse(old.heir, LoginServiceUnavailable)
+		}
+		h.endSession(old)
+		if Mutated(MutateReinstateEarly) {
+			delete(h.sessions, old.key)
+			h.grant(o)
+			return
+		}
+		old.heir = o
+	default:
+		h.grant(o)
+	}
+}
+
+// joinStatus answers a login that wants to join a session: each has one connection.
+func (h *home) joinStatus(o *opening) LoginStatus {
+	s := h.tsihs[o.tsih]
+	if s == nil || s.key != o.key {
+		return LoginSessionDoesNotExist
+	}
+	return LoginTooManyConnections
+}
+
+func (h *home) refuse(o *opening, status LoginStatus) {
+	o.status = status
+	o.from.r.Send(&o.answer)
+}
+
+// grant makes the session and enters it into the table.
+func (h *home) grant(o *opening) {
+	where := h.place(o.from)
+	if len(h.all) >= int(h.server.view.Load().options.MaxSessions) || h.perLocal[where.r.ID()] >= ConnectionsMax {
+		h.refuse(o, LoginOutOfResources)
+		return
+	}
+	s := &session{key: o.key, target: o.target, params: o.params, tsih: h.newTSIH(), local: where}
+	s.end.Bind(func() { s.endHere() })
+	s.closed.Bind(func() { h.closed(s) })
+	h.sessions[s.key], h.tsihs[s.tsih] = s, s
+	h.all = append(h.all, s)
+	h.perLocal[s.local.r.ID()]++
+	o.session, o.status = s, LoginSuccess
+	o.from.r.Send(&o.answer)
+}
+
+// newTSIH is a number that no session has; 0 is reserved.
+func (h *home) newTSIH() uint16 {
+	for h.nextTSIH == 0 || h.tsihs[h.nextTSIH] != nil {
+		h.nextTSIH++
+	}
+	h.nextTSIH++
+	return h.nextTSIH - 1
+}
+
+// place picks the reactor with the fewest sessions; between equals the one where the connection already is.
+func (h *home) place(from *local) *local {
+	best := from
+	for _, l := range h.server.locals {
+		if h.perLocal[l.r.ID()] < h.perLocal[best.r.ID()] {
+			best = l
+		}
+	}
+	return best
+}
+
+// endSession tells a session to end, once.
+func (h *home) endSession(s *session) {
+	if !s.ending {
+		s.ending = true
+		s.local.r.Send(&s.end)
+	}
+}
+
+// closed strikes out a session of which nothing is left, and lets its heir in.
+func (h *home) closed(s *session) {
+	if h.sessions[s.key] == s {
+		delete(h.sessions, s.key)
+	}
+	delete(h.tsihs, s.tsih)
+	h.all = without(h.all, s)
+	h.perLocal[s.local.r.ID()]--
+	if o := s.heir; o != nil {
+		s.heir = nil
+		h.ask(o)
+	}
+	h.wakeWaiters()
+}
+
+// endAll ends the sessions of a target, or all of them.
+func (h *home) endAll(n *node) {
+	for _, s := range h.all {
+		if n == nil || s.target != nil && s.target.node == n {
+			h.endSession(s)
+		}
+	}
+}
+
+// wait calls done when no session of n (nil: no session) is left.
+func (h *home) wait(n *node, done func()) {
+	h.waiters = append(h.waiters, waiter{n, done})
+	h.wakeWaiters()
+}
+
+func (h *home) wakeWaiters() {
+	kept := h.waiters[:0]
+	for _, w := range h.waiters {
+		if h.any(w.node) {
+			kept = append(kept, w)
+			continue
+		}
+		w.done()
+	}
+	clear(h.waiters[len(kept):])
+	h.waiters = kept
+}
+
+func (h *home) any(n *node) bool {
+	if n == nil {
+		return len(h.sessions) > 0
+	}
+	for _, s := range h.all {
+		if s.target != nil && s.target.node == n {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,63 @@
+package iscsi
+
+import "time"
+
+// Every bound of the target has its name here. What the protocol negotiates is bounded in keys.go.
+const (
+	// SessionsMax bounds max_sessions; at the bound a login is answered with "out of resources".
+	SessionsMax = 65534
+	// PendingLoginsMax is how many connections of one reactor may be in the login phase. Further ones are closed at once.
+	PendingLoginsMax = 256
+	// ConnectionsMax is how many full-feature connections one reactor carries.
+	ConnectionsMax = 8192
+	// LoginTimeout is how long a connection may take from accept to the full feature phase.
+	LoginTimeout = 15 * time.Second
+
+	// RecvDataSegmentMax is the MaxRecvDataSegmentLength that the target declares: the longest data segment that it takes.
+	RecvDataSegmentMax = 256 << 10
+	// SendTargetsMax is the longest answer to SendTargets, all PDUs together: about four thousand target names. What does not
+	// fit is left out, target by target.
+	SendTargetsMax = 1 << 20
+	// BurstMax is the MaxBurstLength that the target offers.
+	BurstMax = 1 << 20
+	// PingMax is the longest data of a NOP-Out that is returned; what exceeds it is cut off.
+	PingMax = 8192
+
+	// QueueDepthMax bounds the CmdSN window of one session.
+	QueueDepthMax = 1024
+	// ImmediateMax is how many immediate commands of one session may be unfinished. Further ones are rejected.
+	ImmediateMax = 16
+	// ManagementMax is how many task management functions of one session may be unfinished.
+	ManagementMax = 8
+	// ControlMax is how many answers that carry no task (NOP-In, Reject, Text Response, ...) may wait for one connection to
+	// send. A peer that asks on without reading is disconnected at the bound.
+	ControlMax = 64
+
+	// R2TMax is how many R2Ts of one task may be outstanding.
+	R2TMax = 4
+	// DataPiecesMax is how many buffers one task's data may take: MaxTransferBytes in buffers of iobuf.MaxSize, and one more.
+	DataPiecesMax = 17
+	// DataInQuantum is how many bytes of one task's read data are queued before another task's answer gets its turn.
+	DataInQuantum = 64 << 10
+
+	// TaskSlab is how many tasks a reactor's free list grows by.
+	TaskSlab = 32
+
+	// MemoryRetry is how soon a reactor that ran out of buffers looks again, in case another reactor has given some back.
+	MemoryRetry = time.Millisecond
+
+	// LogoutGrace is how long initiators have to log out when the target ends or asks them to.
+	LogoutGrace = 3 * time.Second
+	// DataOutTimeout is how long a task may wait for its next Data-Out before the connection is given up.
+	DataOutTimeout = 60 * time.Second
+)
+
+// Bounds of the configuration.
+const (
+	PortalsPerGroup = 1024
+	EntriesPerGroup = 8192 // initiator names, and netmasks, of one initiator group
+	MapsPerTarget   = 256
+	SecretsPerGroup = 256
+	LUNsPerTarget   = 256
+	TagMax          = 65535
+)

@@ -1,0 +1,135 @@
+package iscsi
+
+import (
+	"slices"
+	"time"
+
+	"pollux/reactor"
+	"pollux/reactor/iobuf"
+)
+
+// local is a server's part on one reactor: its connections, their tasks, counters. Everything in it belongs to that reactor.
+type local struct {
+	server *Server
+	r      *reactor.Reactor
+	pool   *iobuf.Pool
+
+	logins  []*loginConn
+	conns   []*conn
+	closing bool // no connection is accepted any more
+
+	tasks    taskPool
+	controls *control // free list
+	starved  []*task  // tasks that wait for memory, in order
+	feed     reactor.Message
+	retry    reactor.Timer
+
+	counters [counterCount]uint64
+	faults   [FaultCount]uint64
+	exited   uint64 // full-feature connections that have ended
+
+	idle []func() // called when no connection is left
+}
+
+func newLocal(s *Server, r *reactor.Reactor) *local {
+	l := &local{server: s, r: r}
+	l.feed.Bind(l.feedStarved)
+	return l
+}
+
+// start takes what only the reactor itself may take (on r).
+func (l *local) start() {
+	l.pool = l.r.Buffers()
+	l.retry.Bind(l.r, l.feedStarved)
+}
+
+// counter is what a reactor counts, beside faults of PDUs.
+type counter uint8
+
+const (
+	countAccepted counter = iota
+	countAcceptRefused
+	countLoginTimeout
+	countLoginRefused
+	countSessions
+	countIgnoredCmdSN
+	countCmdSNGap
+	countStrayDataOut
+	countDataOutOrder
+	countTooManyImmediate
+	countControlOverflow
+	countStarved
+	countTaskSetFull
+	countNOPTimeout
+	countDataOutTimeout
+	countRejects
+	countAborted
+	counterCount
+)
+
+// counterNames are the members of iscsi_get_counters.
+var counterNames = [counterCount]string{
+	countAccepted:         "connections_accepted",
+	countAcceptRefused:    "connections_refused",
+	countLoginTimeout:     "login_timeouts",
+	countLoginRefused:     "logins_refused",
+	countSessions:         "sessions_opened",
+	countIgnoredCmdSN:     "commands_outside_window",
+	countCmdSNGap:         "command_gaps",
+	countStrayDataOut:     "stray_data_out",
+	countDataOutOrder:     "data_out_out_of_order",
+	countTooManyImmediate: "too_many_immediate",
+	countControlOverflow:  "unread_answers",
+	countStarved:          "waits_for_memory",
+	countTaskSetFull:      "task_set_full",
+	countNOPTimeout:       "nop_timeouts",
+	countDataOutTimeout:   "data_out_timeouts",
+	countRejects:          "rejects_sent",
+	countAborted:          "tasks_aborted",
+}
+
+func (l *local) count(c counter) { l.counters[c]++ }
+
+func (l *local) fault(f Fault) { l.faults[f]++ }
+
+// without returns list without v.
+func without[T comparable](list []T, v T) []T {
+	return slices.DeleteFunc(list, func(x T) bool { return x == v })
+}
+
+// settle calls those who wait until the last connection has gone.
+func (l *local) settle() {
+	if len(l.logins)+len(l.conns) > 0 {
+		return
+	}
+	for _, done := range l.idle {
+		done()
+	}
+	l.idle = nil
+}
+
+// whenIdle calls done when no connection is left (on r).
+func (l *local) whenIdle(done func()) {
+	l.idle = append(l.idle, done)
+	l.settle()
+}
+
+// shut refuses new connections and ends those that have not logged in (on r).
+func (l *local) shut() {
+	l.closing = true
+	for _, c := range slices.Clone(l.logins) {
+		c.end()
+	}
+}
+
+// askLogout asks initiators to log out: those of a target (nil: all) whose portal group has the tag (0: any). What has not ended
+// after grace is ended (on r).
+func (l *local) askLogout(n *node, tag int32, grace time.Duration) {
+	for _, c := range slices.Clone(l.conns) {
+		s := c.session
+		if n != nil && (s.target == nil || s.target.node != n) || tag != 0 && s.key.portalGroup != tag {
+			continue
+		}
+		c.askLogout(grace)
+	}
+}

@@ -1,0 +1,221 @@
+package iscsi_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"pollux/iscsi"
+	"pollux/iscsi/initiator"
+	"pollux/scsi"
+)
+
+// sessionKinds are the ways of moving data that a session can agree on.
+var sessionKinds = map[string]func(*initiator.Config){
+	"plain":       func(*initiator.Config) {},
+	"digests":     func(c *initiator.Config) { c.Offers.HeaderDigest, c.Offers.DataDigest = iscsi.CRC32C, iscsi.CRC32C },
+	"data digest": func(c *initiator.Config) { c.Offers.DataDigest = iscsi.CRC32C },
+	"R2T alone":   func(c *initiator.Config) { c.Offers.InitialR2T, c.Offers.ImmediateData = true, false },
+	"one R2T":     func(c *initiator.Config) { c.Offers.MaxOutstandingR2T, c.Offers.MaxBurstLength = 1, 8192 },
+	"no immediate": func(c *initiator.Config) {
+		c.Offers.ImmediateData, c.Offers.FirstBurstLength = false, 4096
+	},
+	"small segments": func(c *initiator.Config) {
+		c.Offers.MaxRecvDataSegmentLength, c.Offers.MaxBurstLength, c.Offers.FirstBurstLength = 512, 1536, 1024
+	},
+	"a send per PDU": func(c *initiator.Config) { c.Batch = false },
+}
+
+func TestDataIsKept(t *testing.T) {
+	for name, edit := range sessionKinds {
+		for _, reactors := range []int{1, 2} {
+			t.Run(fmt.Sprintf("%s, %d reactors", name, reactors), func(t *testing.T) {
+				g := newRig(t, reactors, nil)
+				h := g.newHost(0, edit).open(reactors - 1).ready()
+				for i, blocks := range []int{1, 2, 3, 7, 8, 16, 17, 64, 129, 600} {
+					data := pattern(blocks, byte(i))
+					h.good(writeOf(5*i, data))
+					c := readOf(5*i, blocks)
+					if h.good(c); !bytes.Equal(c.In, data) {
+						t.Fatalf("%d blocks came back changed", blocks)
+					}
+				}
+				g.close()
+			})
+		}
+	}
+}
+
+func TestDigestsAreAgreedOn(t *testing.T) {
+	g := newRig(t, 1, nil)
+	h := g.newHost(0, sessionKinds["digests"]).open(0)
+	if p := h.session.Params(); !p.HasHeaderDigest() || !p.HasDataDigest() {
+		t.Errorf("agreed on %+v", p)
+	}
+	g.close()
+}
+
+func TestTargetInsistsOnDigests(t *testing.T) {
+	g := newRig(t, 1, func(_ *iscsi.Options, s *iscsi.TargetSpec) { s.HeaderDigest, s.DataDigest = true, true })
+	h := g.newHost(0, sessionKinds["plain"])
+	h.start(0)
+	g.Run()
+	if h.up || h.login == nil {
+		t.Errorf("logged in with %+v, %v", h.session.Params(), h.login)
+	}
+	g.newHost(0, sessionKinds["digests"]).open(0).ready()
+	g.close()
+}
+
+func TestManyCommandsAtOnce(t *testing.T) {
+	g := newRig(t, 2, nil)
+	h := g.newHost(0, nil).open(1).ready()
+	const commands = 500
+	left := commands
+	g.on(0, func() {
+		for i := range commands {
+			c := readOf(i%1000, 1+i%32)
+			if i%3 == 0 {
+				c = writeOf(2000+i, pattern(1+i%16, byte(i)))
+			}
+			c.Done = func(c *initiator.Command) {
+				if c.Status != scsi.StatusGood {
+					t.Errorf("command %x: status %#x", c.CDB, c.Status)
+				}
+				left--
+			}
+			h.session.Submit(c)
+		}
+	})
+	g.Run()
+	if left != 0 {
+		t.Fatalf("%d commands have not ended: %v", left, h.reason)
+	}
+	g.close()
+}
+
+func TestPing(t *testing.T) {
+	g := newRig(t, 1, nil)
+	h := g.newHost(0, nil).open(0)
+	data := bytes.Repeat([]byte("ping"), 500)
+	x := h.ask(iscsi.OpNOPOut, func(p *iscsi.PDU) { p.Data = data })
+	if !bytes.Equal(x.Answer.Data, data) {
+		t.Errorf("%d bytes came back of %d", len(x.Answer.Data), len(data))
+	}
+	g.close()
+}
+
+func TestIdleSessionIsAsked(t *testing.T) {
+	g := newRig(t, 1, nil)
+	h := g.newHost(0, nil).open(0)
+	g.Advance(10 * time.Minute)
+	if !h.up || h.nopIns == 0 {
+		t.Errorf("up %v (%v), asked %d times", h.up, h.reason, h.nopIns)
+	}
+	g.close()
+}
+
+func TestVanishedPeerIsNoticed(t *testing.T) {
+	g := newRig(t, 1, nil)
+	p := g.connect(0)
+	enter(p, nil)
+	g.Advance(10 * time.Minute)
+	if n := g.server.Running(); n != 0 || g.server.Counted("nop_timeouts") != 1 {
+		t.Errorf("%d connections are left, %d NOP time-outs", n, g.server.Counted("nop_timeouts"))
+	}
+	g.close()
+}
+
+func TestLogout(t *testing.T) {
+	for _, reactors := range []int{1, 2} {
+		g := newRig(t, reactors, nil)
+		h := g.newHost(0, nil).open(reactors - 1).ready()
+		x := h.ask(iscsi.OpLogout, func(p *iscsi.PDU) { p.SetImmediate(true) })
+		if x.Answer.Opcode() != iscsi.OpLogoutResponse || x.Answer.Response() != iscsi.LogoutResponseClosed {
+			t.Errorf("answer: %v, response %d", x.Answer.Opcode(), x.Answer.Response())
+		}
+		g.Advance(time.Minute)
+		if !h.ended || g.server.Running() != 0 {
+			t.Errorf("ended %v, %d connections", h.ended, g.server.Running())
+		}
+		g.close()
+	}
+}
+
+func TestServerAsksForLogoutAtItsEnd(t *testing.T) {
+	g := newRig(t, 2, nil)
+	h := g.newHost(0, nil).open(1)
+	g.must(g.server.Close(context.Background()))
+	g.Run()
+	if len(h.asyncs) != 1 || h.asyncs[0] != iscsi.AsyncRequestLogout || !h.ended {
+		t.Errorf("asynchronous events %v, ended %v", h.asyncs, h.ended)
+	}
+	g.close()
+}
+
+func TestReinstatement(t *testing.T) {
+	g := newRig(t, 2, nil)
+	first := g.newHost(0, nil).open(0).ready()
+	second := g.newHost(1, nil).open(1)
+	if !first.ended || g.server.Running() != 1 {
+		t.Errorf("the old session has ended: %v; %d connections", first.ended, g.server.Running())
+	}
+	second.ready()
+	other := g.newHost(0, func(c *initiator.Config) { c.ISID[5] = 2 }).open(0)
+	if !second.up || !other.up || g.server.Running() != 2 {
+		t.Errorf("another ISID ended the session: %v", second.reason)
+	}
+	g.close()
+}
+
+func TestOneOfManyReinstatementsStays(t *testing.T) {
+	for seed := range uint64(200) {
+		g := newRig(t, 2, nil)
+		g.Seed(seed)
+		var hosts []*host
+		for i := range 6 {
+			h := g.newHost(i%2, nil)
+			h.start(i / 2 % 2)
+			hosts = append(hosts, h)
+		}
+		g.Run()
+		up := 0
+		for _, h := range hosts {
+			if h.up {
+				up++
+			}
+		}
+		if up != 1 || g.server.Running() != 1 {
+			t.Fatalf("seed %d: %d sessions are up at the initiators, %d at the target", seed, up, g.server.Running())
+		}
+		g.close()
+	}
+}
+
+func TestTargetDeletedUnderLoad(t *testing.T) {
+	for seed := range uint64(100) {
+		g := newRig(t, 2, nil)
+		h := g.newHost(0, nil).open(1).ready()
+		g.Seed(seed)
+		ended := 0
+		g.on(0, func() {
+			for i := range 40 {
+				c := writeOf(i*8, pattern(24, byte(i)))
+				c.Done = func(*initiator.Command) { ended++ }
+				h.session.Submit(c)
+			}
+		})
+		for range seed % 17 {
+			g.Step(int(seed) % 2)
+			g.Step(1 - int(seed)%2)
+		}
+		g.must(g.server.DeleteTarget("disk1"))
+		g.Run()
+		if !h.ended || ended != 40 {
+			t.Fatalf("seed %d: session ended %v, %d of 40 commands", seed, h.ended, ended)
+		}
+		g.close()
+	}
+}

@@ -1,0 +1,200 @@
+package iscsi
+
+import (
+	"pollux/reactor"
+	"pollux/reactor/iobuf"
+	"pollux/scsi"
+)
+
+// taskState says who has a task.
+type taskState uint8
+
+const (
+	taskFree      taskState = iota // in its reactor's free list
+	taskGathering                  // waits for data-out, or for memory
+	taskExecuting                  // belongs to package scsi
+	taskReplying                   // in its connection's output queue
+	taskSending                    // its memory is being sent
+)
+
+// task is one SCSI command from its header to the last byte of its answer: one object for all layers. Data plane: it belongs to a
+// reactor's free list, and on loan to one connection of that reactor.
+type task struct {
+	scsi.Task
+	local *local
+	conn  *conn
+	id    uint32 // index in local.tasks.all, part of the transfer tags
+	state taskState
+
+	itt       uint32
+	immediate bool // takes no CmdSN
+	prepared  bool // package scsi knows it and does not have it
+
+	next, prev *task  // live tasks of the connection; next alone in the free list
+	output     output // place in the connection's output queue
+	waiting    bool   // in local.starved
+
+	gather gather
+	reply  reply
+
+	bufs   [DataPiecesMax]iobuf.Buf
+	pieces [DataPiecesMax][]byte
+	nbufs  int
+
+	sent reactor.Message // the memory of the answer has left
+}
+
+// taskPool is a reactor's tasks. It grows by slabs up to what its sessions use at once, and never shrinks.
+type taskPool struct {
+	all  []*task
+	free *task
+}
+
+func (l *local) getTask(c *conn) *task {
+	if l.tasks.free == nil {
+		l.growTasks()
+	}
+	t := l.tasks.free
+	l.tasks.free = t.next
+	t.conn = c
+	c.addTask(t)
+	return t
+}
+
+// growTasks is the one place where tasks are allocated.
+func (l *local) growTasks() {
+	slab := make([]task, TaskSlab)
+	first := uint32(len(l.tasks.all))
+	for i := range slab {
+		l.tasks.all = append(l.tasks.all, &slab[i])
+	}
+	for i := TaskSlab - 1; i >= 0; i-- { // the lowest id comes out of the list first
+		t := &slab[i]
+		t.local, t.id = l, first+uint32(i)
+		t.output.task = t
+		t.Finished = func(*scsi.Task) { t.finished() }
+		t.sent.Bind(t.leave)
+		t.next, l.tasks.free = l.tasks.free, t
+	}
+}
+
+// leave ends the task: its memory and the task itself go back. The connection may end with it.
+func (t *task) leave() {
+	if t.state == taskSending && Mutated(MutateKeepTask) {
+		return
+	}
+	c := t.conn
+	t.putMemory()
+	c.removeTask(t)
+	t.state, t.conn, t.prev = taskFree, nil, nil
+	t.next, t.local.tasks.free = t.local.tasks.free, t
+	c.settle()
+}
+
+// getMemory takes buffers for n bytes, all or none, and makes t.pieces them, cut to n bytes.
+func (t *task) getMemory(n uint32) bool {
+	for n > 0 {
+		size := min(n, iobuf.MaxSize)
+		b, ok := t.local.pool.Get(int(size))
+		if !ok {
+			t.putMemory()
+			return false
+		}
+		t.bufs[t.nbufs] = b
+		t.pieces[t.nbufs] = b.Bytes()[:size]
+		t.nbufs++
+		n -= size
+	}
+	return true
+}
+
+func (t *task) putMemory() {
+	if t.nbufs == 0 {
+		return
+	}
+	for i := range t.nbufs {
+		t.local.pool.Put(t.bufs[i])
+		t.bufs[i], t.pieces[i] = iobuf.Buf{}, nil
+	}
+	t.nbufs = 0
+	t.DataOut, t.DataIn = nil, nil
+	t.local.memoryFreed()
+}
+
+// copyIn stores p at offset of the task's memory; what lies beyond is dropped.
+func (t *task) copyIn(offset uint32, p []byte) {
+	for i := int(offset / iobuf.MaxSize); i < t.nbufs && len(p) > 0; i++ {
+		at := int(offset) - i*iobuf.MaxSize
+		if at >= len(t.pieces[i]) {
+			return
+		}
+		n := copy(t.pieces[i][at:], p)
+		p, offset = p[n:], offset+uint32(n)
+	}
+}
+
+// attach queues n bytes from offset of the task's memory to be sent, and returns their digest if there is to be one.
+func (t *task) attach(offset, n uint32, digest bool) Digest {
+	var d Digest
+	for n > 0 {
+		i, at := offset/iobuf.MaxSize, offset%iobuf.MaxSize
+		part := t.pieces[i][at:]
+		part = part[:min(n, uint32(len(part)))]
+		if digest {
+			d = d.Add(part)
+		}
+		t.conn.sock.Attach(part)
+		n, offset = n-uint32(len(part)), offset+uint32(len(part))
+	}
+	return d
+}
+
+// piecesOf is how many pieces n bytes from offset touch.
+func piecesOf(offset, n uint32) int {
+	return int((offset+n+iobuf.MaxSize-1)/iobuf.MaxSize - offset/iobuf.MaxSize)
+}
+
+// starvedTask puts the task at the end of the line for memory. resume is called when there is some.
+func (l *local) starvedTask(t *task) {
+	t.waiting = true
+	l.starved = append(l.starved, t)
+	l.count(countStarved)
+	l.retry.Start(MemoryRetry)
+}
+
+// memoryFreed lets those that wait for memory try again later in this pass.
+func (l *local) memoryFreed() {
+	if len(l.starved) > 0 && !l.feed.Queued() {
+		l.r.Defer(&l.feed)
+	}
+}
+
+// feedStarved gives memory to the first in line, as far as it goes. Tasks that have ended meanwhile are passed over.
+func (l *local) feedStarved() {
+	n := 0
+	for n < len(l.starved) {
+		t := l.starved[n]
+		if t != nil && !t.resume() {
+			break
+		}
+		l.starved[n] = nil
+		n++
+	}
+	l.starved = append(l.starved[:0], l.starved[n:]...)
+	if len(l.starved) > 0 {
+		l.retry.Start(MemoryRetry)
+	}
+}
+
+// unstarve takes a task that ends out of the line.
+func (l *local) unstarve(t *task) {
+	if !t.waiting {
+		return
+	}
+	t.waiting = false
+	for i, w := range l.starved {
+		if w == t {
+			l.starved[i] = nil
+		}
+	}
+}

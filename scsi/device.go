@@ -1,0 +1,332 @@
+package scsi
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"pollux/bdev"
+	"pollux/reactor"
+)
+
+// Errors of the control plane that callers decide by.
+var (
+	ErrExists   = errors.New("already exists")
+	ErrNotFound = errors.New("not found")
+	ErrBusy     = errors.New("in use")
+	ErrInvalid  = errors.New("invalid")
+)
+
+// Devices are the SCSI target devices of one target. Control plane; safe for concurrent use.
+type Devices struct {
+	group *reactor.Group
+	bdevs *bdev.Registry
+
+	mu   sync.Mutex
+	list []*Device
+}
+
+// NewDevices makes an empty set over the group's reactors and the registry's block devices.
+func NewDevices(g *reactor.Group, bdevs *bdev.Registry) *Devices {
+	return &Devices{group: g, bdevs: bdevs}
+}
+
+// DeviceOptions say what a transport adds to its device's INQUIRY data.
+type DeviceOptions struct {
+	VersionDescriptor uint16 // of the transport's standard (SPC-5 6.6.2); 0960h is iSCSI; 0 for none
+}
+
+// Create makes a device without LUNs.
+func (s *Devices) Create(name string, o DeviceOptions) (*Device, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := &Device{set: s, group: s.group, name: name, options: o}
+	for _, other := range s.list {
+		if other.name == name {
+			return nil, fmt.Errorf("scsi device %s: %w", name, ErrExists)
+		}
+		if other.id >= d.id {
+			d.id = other.id + 1
+		}
+	}
+	for range s.group.Reactors() {
+		d.outposts = append(d.outposts, &outpost{})
+	}
+	s.list = append(s.list, d)
+	return d, nil
+}
+
+// List is all devices, in order of creation.
+func (s *Devices) List() []*Device {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Clone(s.list)
+}
+
+// Device is a SCSI target device. Control plane; its nexuses and paths live in its outposts, one per reactor.
+type Device struct {
+	set     *Devices
+	group   *reactor.Group
+	id      int
+	name    string
+	options DeviceOptions
+
+	outposts []*outpost // by reactor
+
+	mu     sync.Mutex // held while the LUN table changes
+	luns   []*LUN     // in order of number
+	closed bool
+}
+
+// outpost is what a device has on one reactor; it belongs to that reactor.
+type outpost struct {
+	nexuses []*Nexus
+	paths   []*path
+}
+
+func (o *outpost) removeNexus(n *Nexus) {
+	o.nexuses = slices.DeleteFunc(o.nexuses, func(x *Nexus) bool { return x == n })
+}
+
+// lunsChanged establishes REPORTED LUNS DATA HAS CHANGED for every nexus here, on each LUN.
+func (o *outpost) lunsChanged() {
+	for _, p := range o.paths {
+		for _, u := range p.units {
+			u.attentions.add(attentionLUNsChanged)
+		}
+	}
+}
+
+// ID is the device's number, as scsi_get_devices shows it.
+func (d *Device) ID() int { return d.id }
+
+// Name is the device's name.
+func (d *Device) Name() string { return d.name }
+
+// LUNInfo describes a LUN.
+type LUNInfo struct {
+	Number   int
+	BdevName string
+}
+
+// LUNs lists the LUNs, in order of number.
+func (d *Device) LUNs() []LUNInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []LUNInfo
+	for _, l := range d.luns {
+		all = append(all, LUNInfo{l.number, l.desc.Device().Name()})
+	}
+	return all
+}
+
+// AddLUN opens a block device and shows it as LUN number, or as the lowest free number if that is negative. Nexuses that are
+// open see it at once. It returns the number.
+func (d *Device) AddLUN(number int, bdevName string) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	number, at, err := d.place(number)
+	if err != nil {
+		return 0, fmt.Errorf("scsi device %s: %w", d.name, err)
+	}
+	l, err := d.openLUN(number, bdevName)
+	if err != nil {
+		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
+	}
+	if err := l.openPaths(); err != nil {
+		l.closePaths()
+		l.desc.Close()
+		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
+	}
+	d.luns = slices.Insert(d.luns, at, l)
+	return number, d.group.Each(func(r *reactor.Reactor) { d.outposts[r.ID()].show(l.paths[r.ID()]) })
+}
+
+// show lets the nexuses on this reactor see the LUN behind p.
+func (o *outpost) show(p *path) {
+	o.lunsChanged()
+	o.paths = append(o.paths, p)
+	for _, n := range o.nexuses {
+		if !n.closing {
+			n.addUnit(p)
+		}
+	}
+}
+
+// place checks number, or picks the lowest free one, and says where in d.luns it belongs.
+func (d *Device) place(number int) (int, int, error) {
+	if d.closed {
+		return 0, 0, ErrNotFound
+	}
+	if number < 0 {
+		number = 0
+		for number < len(d.luns) && d.luns[number].number == number {
+			number++
+		}
+	}
+	if number >= LUNsMax {
+		return 0, 0, fmt.Errorf("lun %d: %w: the highest is %d", number, ErrInvalid, LUNsMax-1)
+	}
+	at, found := slices.BinarySearchFunc(d.luns, number, func(l *LUN, n int) int { return l.number - n })
+	if found {
+		return 0, 0, fmt.Errorf("lun %d: %w", number, ErrExists)
+	}
+	return number, at, nil
+}
+
+// openLUN opens the block device, for writing unless it is read-only.
+func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
+	dev, err := d.set.bdevs.Lookup(bdevName)
+	if err != nil {
+		return nil, err
+	}
+	l := &LUN{device: d, number: number}
+	readOnly := dev.Spec().ReadOnly
+	l.desc, err = d.set.bdevs.Open(bdevName, bdev.OpenOptions{Write: !readOnly, Event: l.event})
+	if err != nil {
+		return nil, err
+	}
+	dev = l.desc.Device()
+	l.home, l.ops, l.ident = dev.Home(), supportedOps(dev), identityOf(dev)
+	l.paths = make([]*path, len(d.group.Reactors()))
+	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec())})
+	return l, nil
+}
+
+// openPaths makes the path from each reactor; nobody sees them yet.
+func (l *LUN) openPaths() error {
+	var failed error
+	err := l.device.group.Each(func(r *reactor.Reactor) {
+		c, err := l.desc.OpenChannel(r)
+		if err != nil {
+			failed = err
+			return
+		}
+		l.paths[r.ID()] = &path{lun: l, channel: c}
+	})
+	return errors.Join(err, failed)
+}
+
+// event is told by the block layer what happens to the device.
+func (l *LUN) event(e bdev.Event) {
+	switch e {
+	case bdev.EventRemove:
+		// Somebody may have removed the LUN already; then there is nothing left to do.
+		_ = l.device.removeLUN(func(o *LUN) bool { return o == l })
+	case bdev.EventResize:
+		l.resized()
+	}
+}
+
+// resized makes the new capacity known to every nexus, and returns when it is.
+func (l *LUN) resized() {
+	blocks := l.desc.Device().Blocks()
+	_ = l.home.Do(func(done func()) { // A group that has ended has no nexuses.
+		l.ask(&change{
+			from: l.home,
+			apply: func(old *state) effect {
+				next := *old
+				next.blocks = blocks
+				return effect{next: &next, attend: everybody(attentionCapacityChanged, nil)}
+			},
+			done: func(effect) { done() },
+		})
+	})
+}
+
+// everybody establishes s for all nexuses but except.
+func everybody(s Sense, except *Nexus) func(nexusKey) (Sense, bool) {
+	return func(k nexusKey) (Sense, bool) { return s, except == nil || k != except.key }
+}
+
+// RemoveLUN takes a LUN away: its tasks end, and when RemoveLUN returns nothing of it can reach the block device any more.
+func (d *Device) RemoveLUN(number int) error {
+	if err := d.removeLUN(func(l *LUN) bool { return l.number == number }); err != nil {
+		return fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
+	}
+	return nil
+}
+
+func (d *Device) removeLUN(is func(*LUN) bool) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	i := slices.IndexFunc(d.luns, is)
+	if i < 0 {
+		return ErrNotFound
+	}
+	l := d.luns[i]
+	d.luns = slices.Delete(d.luns, i, i+1)
+	if err := l.home.Do(l.closeChanges); err != nil {
+		return err
+	}
+	for id, r := range d.group.Reactors() {
+		if err := r.Do(func(done func()) { d.outposts[id].hide(l.paths[id], done) }); err != nil {
+			return err
+		}
+	}
+	l.closePaths()
+	l.desc.Close()
+	return nil
+}
+
+// hide takes the LUN behind p away from the nexuses on this reactor, and ends its tasks (on the reactor).
+func (o *outpost) hide(p *path, done func()) {
+	o.paths = slices.DeleteFunc(o.paths, func(x *path) bool { return x == p })
+	left := 1
+	ended := func() {
+		left--
+		if left == 0 {
+			done()
+		}
+	}
+	for _, u := range p.units {
+		u.nexus.orphan(u)
+		left++
+		u.abortAll(abortRemoved, nil)
+		u.endDrained(nil, ended)
+	}
+	p.units = nil
+	o.lunsChanged()
+	ended()
+}
+
+// closePaths closes the channels that were opened; nobody uses them.
+func (l *LUN) closePaths() {
+	for id, p := range l.paths {
+		if p != nil {
+			_ = l.device.group.Reactors()[id].Do(func(done func()) { p.channel.Close(done) })
+		}
+	}
+}
+
+// Close removes all LUNs and the device. Its nexuses must have been closed: ErrBusy otherwise.
+func (d *Device) Close() error {
+	if err := d.checkUnused(); err != nil {
+		return err
+	}
+	for _, l := range d.LUNs() {
+		if err := d.RemoveLUN(l.Number); err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	d.set.mu.Lock()
+	defer d.set.mu.Unlock()
+	d.set.list = slices.DeleteFunc(d.set.list, func(x *Device) bool { return x == d })
+	return nil
+}
+
+// checkUnused marks the device as closed if it has no nexus.
+func (d *Device) checkUnused() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	nexuses := 0
+	if err := d.group.Each(func(r *reactor.Reactor) { nexuses += len(d.outposts[r.ID()].nexuses) }); err != nil {
+		return err
+	}
+	if nexuses > 0 {
+		return fmt.Errorf("scsi device %s: %w: %d nexuses", d.name, ErrBusy, nexuses)
+	}
+	d.closed = true
+	return nil
+}

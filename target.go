@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"pollux/bdev"
+	"pollux/bdev/aio"
+	"pollux/bdev/delay"
+	bdeverror "pollux/bdev/error"
+	"pollux/bdev/malloc"
+	"pollux/bdev/null"
+	"pollux/bdev/passthru"
+	"pollux/iscsi"
+	"pollux/reactor"
+	"pollux/reactor/iobuf"
+	"pollux/rpc"
+	"pollux/scsi"
+)
+
+// target is the composition root: everything that a running target consists of, and the only place that knows all of it.
+// Control plane. Two targets can live in one process.
+type target struct {
+	log      *slog.Logger
+	budget   *iobuf.Budget
+	group    *reactor.Group
+	registry *bdev.Registry
+	devices  *scsi.Devices
+	iscsi    *iscsi.Server
+	rpc      *rpc.Server
+}
+
+// registrar is a part of the target that has methods of its own.
+type registrar interface{ RegisterRPC(s *rpc.Server) }
+
+// modules is the list of bdev modules. A new one is a line here.
+func (t *target) modules() []interface{ Register(s *rpc.Server) } {
+	return []interface{ Register(s *rpc.Server) }{
+		aio.New(t.registry),
+		delay.New(t.registry),
+		bdeverror.New(t.registry),
+		malloc.New(t.registry),
+		null.New(t.registry),
+		passthru.New(t.registry),
+	}
+}
+
+// newTarget starts the reactors and puts the layers on one another. Nothing is served until the RPC server leaves its startup state.
+func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*target, error) {
+	t := &target{log: log, budget: iobuf.NewBudget(int64(flags.maxDataMemory))}
+	part := func(name string) *slog.Logger { return log.With("flag", name) }
+	var err error
+	t.group, err = reactor.Start(reactor.Config{
+		Cores: flags.cores, Mode: flags.mode, Spin: flags.spin, Without: flags.without, Budget: t.budget, Log: part("reactor"),
+	})
+	if err != nil {
+		return nil, fmt.Errorf("reactors: %w", err)
+	}
+	t.registry = bdev.NewRegistry(t.group, part("bdev"))
+	t.devices = scsi.NewDevices(t.group, t.registry)
+	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi")})
+	t.rpc = rpc.New(rpc.Options{
+		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
+		Init: func(context.Context) error { return t.iscsi.Start() },
+	})
+	for _, p := range []registrar{t.registry, t.devices, t.iscsi} {
+		p.RegisterRPC(t.rpc)
+	}
+	for _, m := range t.modules() {
+		m.Register(t.rpc)
+	}
+	reactor.RegisterRPC(t.rpc, t.group)
+	t.registerProcess()
+	return t, nil
+}
+
+// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors.
+func (t *target) stop(ctx context.Context) error {
+	return errors.Join(t.rpc.Close(), t.iscsi.Close(ctx), t.registry.Close(), t.stopReactors())
+}
+
+func (t *target) stopReactors() error {
+	t.group.Stop()
+	return nil
+}

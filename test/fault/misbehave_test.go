@@ -1,0 +1,158 @@
+package fault
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"pollux/iscsi"
+	"pollux/iscsi/iscsitest"
+	"pollux/test/target"
+)
+
+// Bounds of the tests here.
+const (
+	blockSize  = 512
+	lunSize    = 16 << 20
+	slowBlocks = 256 // of one read of a slow reader
+	slowReads  = 32
+)
+
+// serve starts each server under test with one LUN and calls test.
+func serve(t *testing.T, test func(t *testing.T, server *target.Server, s *iscsitest.Stage)) {
+	for _, cfg := range target.UnderTest(t) {
+		t.Run(cfg.String(), func(t *testing.T) {
+			cfg.Nodes = []target.Node{{Name: "disk", LUNs: []target.LUN{{Backing: target.Malloc, BlockSize: blockSize, Size: lunSize}}}}
+			server := target.Start(t, cfg)
+			test(t, server, &iscsitest.Stage{
+				Options: iscsitest.Options{Portal: server.Portal(), Target: target.IQN("disk"), ISID: iscsi.ISID{0x80, 1}, CmdSN: 0xffffffe0},
+				LUN:     uint64(server.LUN(0)) << 48,
+				Block:   blockSize,
+			})
+		})
+	}
+}
+
+func newHonest(t *testing.T, s *iscsitest.Stage) *iscsitest.Honest {
+	t.Helper()
+	h, err := iscsitest.NewHonest(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(h.Close)
+	return h
+}
+
+func TestMisbehaviour(t *testing.T) {
+	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+		honest := newHonest(t, s)
+		for _, list := range [][]iscsitest.Case{iscsitest.BeforeLogin, iscsitest.InSession} {
+			for _, c := range list {
+				t.Run(c.Name, func(t *testing.T) {
+					if err := c.Run(s); err != nil {
+						t.Error(err)
+					}
+					if err := honest.Check(); err != nil {
+						t.Fatalf("an honest session notices: %v", err)
+					}
+				})
+			}
+		}
+	})
+}
+
+func TestConnectionsThatEndAnywhere(t *testing.T) {
+	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+		honest := newHonest(t, s)
+		for _, end := range iscsitest.Endings {
+			for _, cut := range iscsitest.LoginCuts(s.Options) {
+				p, err := iscsitest.Connect(s.Options)
+				endAt(t, s, p, err, cut, end)
+			}
+			for _, cut := range iscsitest.Cuts() {
+				p, err := iscsitest.LogInReady(s.Options, s.LUN)
+				endAt(t, s, p, err, cut, end)
+			}
+			if err := honest.Check(); err != nil {
+				t.Fatalf("%s: an honest session notices: %v", end.Name, err)
+			}
+		}
+	})
+}
+
+func endAt(t *testing.T, s *iscsitest.Stage, p *iscsitest.Peer, err error, cut iscsitest.Cut, end iscsitest.Ending) {
+	t.Helper()
+	if err == nil {
+		err = cut.Play(p, s)
+	}
+	if err != nil {
+		t.Errorf("%s, %s: %v", cut.Name, end.Name, err)
+		return
+	}
+	end.End(p)
+}
+
+func TestFloodOfConnectionsWithoutLogin(t *testing.T) {
+	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+		honest := newHonest(t, s)
+		for _, say := range [][]byte{nil, []byte("GET / HTTP/1.0\r\n"), make([]byte, 20)} {
+			stop, made := iscsitest.Flood(s.Options, 600, say)
+			if err := honest.Check(); err != nil {
+				t.Errorf("with %d connections that do not log in: %v", made, err)
+			}
+			stop()
+			if made == 0 {
+				t.Error("no connection was made")
+			}
+		}
+		// Places are free again once the target has seen the connections end.
+		deadline := time.Now().Add(iscsitest.TimeoutDefault)
+		for {
+			p, err := iscsitest.LogIn(s.Options)
+			if err == nil {
+				p.Close()
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("no login after the flood: %v", err)
+			}
+		}
+	})
+}
+
+func TestSlowReaders(t *testing.T) {
+	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+		honest := newHonest(t, s)
+		var slow []*iscsitest.SlowReader
+		for i := range 4 {
+			mine := *s
+			mine.Options.ISID[4] = byte(i + 1)
+			r, err := iscsitest.NewSlowReader(&mine, slowReads, slowBlocks/8)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			slow = append(slow, r)
+		}
+		for range 20 {
+			if err := honest.Check(); err != nil {
+				t.Fatalf("an honest session notices: %v", err)
+			}
+		}
+		zero := make([]byte, blockSize)
+		for _, r := range slow {
+			err := r.Drain(func(lba int, data []byte) error {
+				for i := 0; i < len(data); i += blockSize {
+					if b := data[i : i+blockSize]; lba+i/blockSize != 2047 && !bytes.Equal(b, zero) {
+						return fmt.Errorf("block %d holds %x...", lba+i/blockSize, b[:16])
+					}
+				}
+				return nil
+			})
+			if err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}

@@ -1,0 +1,226 @@
+package sim
+
+import "pollux/bdev/replicated/engine"
+
+// version names what one write put into one block; 0 is what was there first. Versions grow in the order of submission.
+type version int64
+
+// payload is what a write carries: a version per block.
+type payload struct {
+	vers  []version
+	fence uint64
+	late  bool // reached a node that had accepted a higher fencing epoch
+}
+
+// cell is one block of a disk: what a read sees, and what a power loss leaves at least.
+type cell struct {
+	cur, dur       version
+	curSeq, durSeq uint64
+}
+
+// mdStore is the metadata area of one leg. Its writes are durable when they complete, and not before.
+type mdStore struct {
+	super *engine.Super
+	al    map[uint16]uint32
+	pages map[pageKey][]uint64
+	bad   map[pageKey]bool
+}
+
+type pageKey struct{ row, page int }
+
+// disk is one leg: blocks behind a volatile cache, and metadata.
+type disk struct {
+	cells  []cell
+	md     mdStore
+	seq    uint64
+	gone   bool // answers every request with an error
+	flight []*diskIO
+}
+
+// diskIO is a request that has not been answered.
+type diskIO struct {
+	node, leg, inc int
+	act            engine.Action
+	apply          func() // what it does to the disk
+	meta           *metaWrite
+}
+
+func newDisk(blocks int) *disk {
+	return &disk{
+		cells: make([]cell, blocks),
+		md:    mdStore{al: map[uint16]uint32{}, pages: map[pageKey][]uint64{}, bad: map[pageKey]bool{}},
+	}
+}
+
+func (d *disk) write(block int, v version, fua bool) {
+	c := &d.cells[block]
+	d.seq++
+	c.cur, c.curSeq = v, d.seq
+	if fua {
+		c.dur, c.durSeq = v, d.seq
+	}
+}
+
+// snapshot is what a flush that starts now will have made durable when it ends.
+func (d *disk) snapshot() []cell { return append([]cell(nil), d.cells...) }
+
+func (d *disk) persist(snap []cell) {
+	for i := range d.cells {
+		if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
+			c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+		}
+	}
+}
+
+// powerLoss leaves each block that was not durable as it was, as it is, or torn.
+func (d *disk) powerLoss(s *Sim) {
+	for i := range d.cells {
+		c := &d.cells[i]
+		if c.curSeq != c.durSeq {
+			switch s.rng.IntN(5) {
+			case 0, 1:
+				c.cur = c.dur
+			case 2:
+				c.cur = s.torn(c.dur, c.cur)
+			}
+		}
+		d.seq++
+		c.dur, c.curSeq, c.durSeq = c.cur, d.seq, d.seq
+	}
+}
+
+func (s *Sim) blockRange(off uint64, n uint32) (lo, hi int) {
+	return int(off / blockSize), int((off + uint64(n)) / blockSize)
+}
+
+// perform starts a leg's request; the answer is an event of its own.
+func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
+	d := n.disks[leg]
+	io := &diskIO{node: n.index, leg: leg, inc: n.inc, act: a, meta: part}
+	d.flight = append(d.flight, io)
+	var snap []cell
+	switch a.Kind {
+	case engine.ActLegFlush:
+		snap = d.snapshot()
+		io.apply = func() { d.persist(snap) }
+	case engine.ActMetaAL:
+		if a.Flag {
+			snap = d.snapshot()
+		}
+		io.apply = func() {
+			if snap != nil {
+				d.persist(snap)
+			}
+			for _, u := range a.AL {
+				d.md.al[u.Slot] = u.Extent
+			}
+		}
+	case engine.ActMetaSuper:
+		io.apply = func() { d.md.super = a.Super }
+	case engine.ActMetaBitmap:
+		words := append([]uint64(nil), a.Words...)
+		key := pageKey{a.Peer, a.Page}
+		io.apply = func() { d.md.pages[key] = words; d.md.bad[key] = false }
+	case engine.ActLegWrite:
+		io.apply = func() { s.applyWrite(n, d, a) }
+	}
+	s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })
+}
+
+func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {
+	lo, hi := s.blockRange(a.Off, a.Len)
+	p := a.Data.(*payload)
+	if p.late {
+		s.violate("node %d wrote data of a superseded fencing epoch", n.index)
+	}
+	for b := lo; b < hi; b++ {
+		d.write(b, p.vers[b-lo], a.FUA)
+	}
+}
+
+func (s *Sim) diskDelay() int64 { return 20e3 + s.rng.Int64N(s.prof.diskJitter) }
+
+// diskDone applies a request and tells the engine that asked.
+func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
+	if !d.take(io) {
+		return // a crash has dealt with it
+	}
+	if n.pausedUntil > s.now {
+		d.flight = append(d.flight, io)
+		s.after(n.pausedUntil-s.now+1, func() { s.diskDone(n, d, io) })
+		return
+	}
+	ok := !d.gone && !s.fails(n, io.act.Kind)
+	a := io.act
+	if ok && io.apply != nil {
+		io.apply()
+	}
+	ev := engine.Event{Kind: engine.EvLegDone, Leg: io.leg, ID: a.ID, OK: ok}
+	switch a.Kind {
+	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
+		n.metaPart(io, ok)
+		return
+	case engine.ActLegRead:
+		if ok {
+			s.readInto(&ev, d, a)
+		}
+	}
+	s.step(n, &ev)
+}
+
+func (s *Sim) readInto(ev *engine.Event, d *disk, a engine.Action) {
+	lo, hi := s.blockRange(a.Off, a.Len)
+	p := &payload{}
+	sum := uint64(14695981039346656037)
+	for b := lo; b < hi; b++ {
+		p.vers = append(p.vers, d.cells[b].cur)
+		sum = (sum ^ uint64(d.cells[b].cur)) * 1099511628211
+	}
+	if a.Flag {
+		ev.Sum = sum
+		return
+	}
+	ev.Data = p
+}
+
+func (d *disk) take(io *diskIO) bool {
+	for i, f := range d.flight {
+		if f == io {
+			d.flight = append(d.flight[:i], d.flight[i+1:]...)
+			return true
+		}
+	}
+	return false
+}
+
+// fails decides whether a request hits a fault.
+func (s *Sim) fails(n *node, k engine.ActionKind) bool {
+	if s.calm || s.prof.eio == 0 || s.rng.IntN(1000) >= s.prof.eio {
+		return false
+	}
+	switch k {
+	case engine.ActLegRead:
+		return true
+	case engine.ActLegWrite:
+		return len(n.disks) > 1 || s.prof.diskless
+	}
+	return false
+}
+
+// crash deals with what was under way: each request has reached the disk or not.
+func (d *disk) crash(s *Sim, power bool) {
+	flight := d.flight
+	d.flight = nil
+	for _, io := range flight {
+		switch {
+		case io.act.Kind == engine.ActLegRead || io.act.Kind == engine.ActLegFlush || d.gone:
+		case io.act.Kind == engine.ActMetaBitmap && s.rng.IntN(3) == 0:
+			d.md.bad[pageKey{io.act.Peer, io.act.Page}] = true
+		case s.rng.IntN(2) == 0:
+			io.apply()
+		}
+	}
+	if power {
+		d.powerLoss(s)
+	}
+}

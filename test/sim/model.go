@@ -1,0 +1,305 @@
+package sim
+
+import "pollux/bdev/replicated/engine"
+
+// model knows what the front end may read, and what each node has promised to keep.
+//
+// The time during which one node is Primary is a tenure. It starts from what that node holds when its promotion is answered
+// (base); from then on a block reads as base until something newer has been acknowledged, and never older than that.
+// A node's floor is the version that it must still have when it is promoted the next time.
+type model struct {
+	blocks   []blockModel
+	next     version
+	tears    map[version][2]version
+	primary  *node
+	last     *node // the last one to be Primary
+	tenure   int
+	requests map[uint64]*request
+	nextReq  uint64
+	acked    int
+	reads    int
+	lossy    int // promotions of nodes that were not in sync
+}
+
+type blockModel struct {
+	base   version
+	acked  version // newest acknowledged in this tenure; 0 is none
+	start  version // versions above belong to this tenure
+	floors []floorOf
+}
+
+// floorOf is what one node promises for one block: while it runs or is killed, and after a power loss.
+type floorOf struct {
+	valid     bool
+	cur, dur  version
+	durAtPoke version
+}
+
+type request struct {
+	id     uint64
+	kind   engine.EventKind
+	lo, hi int
+	vers   []version
+	floors []version // read: what it may not be older than; flush: what was acknowledged when it began
+	tenure int
+	fua    bool
+}
+
+func (m *model) init(blocks int) {
+	m.blocks = make([]blockModel, blocks)
+	m.tears = map[version][2]version{}
+	m.requests = map[uint64]*request{}
+}
+
+func (m *model) floor(b, node int) *floorOf {
+	f := &m.blocks[b].floors
+	for len(*f) <= node {
+		*f = append(*f, floorOf{})
+	}
+	return &(*f)[node]
+}
+
+// torn returns the name of a block of which some sectors are old and some new.
+func (s *Sim) torn(old, young version) version {
+	m := &s.model
+	v := version(-1 - len(m.tears))
+	m.tears[v] = [2]version{s.lowest(old), young}
+	return v
+}
+
+// lowest is the oldest version of which a block may hold a part.
+func (s *Sim) lowest(v version) version {
+	for v < 0 {
+		v = s.model.tears[v][0]
+	}
+	return v
+}
+
+// content is what a node serves for a block: its own, or that of the peer it would read from.
+func (s *Sim) content(n *node, b int) version {
+	v := n.eng.View()
+	row := -1
+	for j := range s.nodes {
+		if j == n.index {
+			continue
+		}
+		r := rowOf(n.index, j)
+		p := n.eng.Peer(r)
+		if p.Disk == engine.UpToDate && p.Conn >= engine.Connected && s.nodes[j].eng != nil {
+			row = r
+		}
+	}
+	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
+	if v.Disk == engine.Inconsistent && row >= 0 {
+		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
+	}
+	if !local && row >= 0 {
+		return s.content(s.nodes[nodeOf(n.index, row)], b)
+	}
+	for i := range n.disks {
+		if v.Legs[i].InSync {
+			return n.disks[i].cells[b].cur
+		}
+	}
+	return n.disks[0].cells[b].cur
+}
+
+// beginTenure is called when a promotion is answered.
+func (s *Sim) beginTenure(n *node) {
+	m := &s.model
+	m.primary, m.last, m.tenure = n, n, m.tenure+1
+	broken := false
+	for b := range m.blocks {
+		bm := &m.blocks[b]
+		c := s.content(n, b)
+		f := m.floor(b, n.index)
+		if f.valid && s.lowest(c) < f.cur {
+			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
+			return
+		}
+		if c > m.next {
+			s.violate("block %d: node %d holds version %d, which nobody wrote", b, n.index, c)
+		}
+		lost := bm.acked != 0 && s.lowest(c) < bm.acked
+		broken = broken || lost
+		bm.base, bm.acked, bm.start = c, 0, m.next
+	}
+	for b := range m.blocks {
+		for i := range s.nodes {
+			f := m.floor(b, i)
+			if i == n.index {
+				if !f.valid {
+					f.valid, f.dur = true, 0
+				}
+				f.cur = max(f.dur, s.lowest(m.blocks[b].base))
+			} else if !s.inSync(n, s.nodes[i]) {
+				f.valid = false
+			}
+		}
+	}
+	if broken {
+		m.lossy++
+	}
+}
+
+// inSync reports that a node gets everything that the Primary n acknowledges.
+func (s *Sim) inSync(n, other *node) bool {
+	if n.eng == nil || other.eng == nil {
+		return false
+	}
+	p := n.eng.Peer(rowOf(n.index, other.index))
+	return p.Conn >= engine.Connected && p.Conn < engine.Ahead && p.Disk == engine.UpToDate && p.Bitmap == 0
+}
+
+// resynced: a node has just become equal to the Primary.
+func (s *Sim) resynced(n *node) {
+	m := &s.model
+	for b := range m.blocks {
+		f := m.floor(b, n.index)
+		f.valid, f.dur = true, 0
+		f.cur = m.ackedOrBase(b, s)
+		if s.prof.mode != engine.ModeC {
+			f.cur = min(f.cur, s.lowest(n.disks[0].cells[b].cur))
+		}
+	}
+}
+
+func (m *model) ackedOrBase(b int, s *Sim) version {
+	if v := m.blocks[b].acked; v != 0 {
+		return v
+	}
+	return s.lowest(m.blocks[b].base)
+}
+
+// behind: a node may miss something that is acknowledged from now on.
+func (m *model) behind(n int) {
+	for b := range m.blocks {
+		m.floor(b, n).valid = false
+	}
+}
+
+// crashed takes back what the end of a node takes back.
+func (m *model) crashed(s *Sim, n *node, power bool) {
+	for b := range m.blocks {
+		f := m.floor(b, n.index)
+		if power || s.prof.mode != engine.ModeC {
+			f.cur = f.dur
+		}
+	}
+	if m.primary == n {
+		m.primary = nil
+		clear(m.requests)
+	}
+}
+
+// submit starts a request of the front end at the Primary.
+func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua bool) {
+	m := &s.model
+	n := m.primary
+	m.nextReq++
+	r := &request{id: m.nextReq, kind: kind, lo: lo, hi: hi, tenure: m.tenure, fua: fua}
+	ev := engine.Event{Kind: kind, ID: r.id, Off: uint64(lo) * blockSize, Len: uint32(hi-lo) * blockSize, Op: op, FUA: fua}
+	switch kind {
+	case engine.EvWrite:
+		for range hi - lo {
+			m.next++
+			r.vers = append(r.vers, m.next)
+		}
+		ev.Data = &payload{vers: r.vers, fence: n.eng.View().Fence}
+	case engine.EvRead:
+		for b := lo; b < hi; b++ {
+			r.floors = append(r.floors, m.blocks[b].acked)
+		}
+	case engine.EvFlush:
+		for b := range m.blocks {
+			r.floors = append(r.floors, m.ackedOrBase(b, s))
+		}
+	}
+	m.requests[r.id] = r
+	s.step(n, &ev)
+}
+
+// complete is the answer to a request.
+func (m *model) complete(s *Sim, n *node, a *engine.Action) {
+	r := m.requests[a.ID]
+	if r == nil {
+		return // of an earlier tenure
+	}
+	delete(m.requests, a.ID)
+	if r.tenure != m.tenure || !a.OK {
+		return
+	}
+	switch r.kind {
+	case engine.EvWrite:
+		m.acked++
+		m.completeWrite(s, n, r, a.Mask)
+	case engine.EvRead:
+		m.reads++
+		m.checkRead(s, r, a)
+	case engine.EvFlush:
+		m.completeFlush(s, n, r, a.Mask)
+	}
+}
+
+func (m *model) has(s *Sim, n *node, mask uint16, i int) bool {
+	if i == n.index {
+		return mask&engine.HostBit != 0
+	}
+	return mask>>rowOf(n.index, i)&1 != 0
+}
+
+func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
+	for i := range s.nodes {
+		has := m.has(s, n, mask, i)
+		for b := r.lo; b < r.hi; b++ {
+			f, v := m.floor(b, i), r.vers[b-r.lo]
+			switch {
+			case has && f.valid:
+				f.cur = max(f.cur, v)
+				if r.fua && s.prof.mode == engine.ModeC {
+					f.dur = max(f.dur, v)
+				}
+			case !has && s.prof.mode == engine.ModeC:
+				f.valid = false
+			}
+		}
+		if !has && s.prof.mode == engine.ModeC {
+			m.behind(i)
+		}
+	}
+	for b := r.lo; b < r.hi; b++ {
+		bm := &m.blocks[b]
+		bm.acked = max(bm.acked, r.vers[b-r.lo])
+	}
+}
+
+func (m *model) completeFlush(s *Sim, n *node, r *request, mask uint16) {
+	for i := range s.nodes {
+		if !m.has(s, n, mask, i) {
+			continue
+		}
+		for b := range m.blocks {
+			if f := m.floor(b, i); f.valid {
+				f.dur = max(f.dur, min(f.cur, r.floors[b]))
+			}
+		}
+	}
+}
+
+func (m *model) checkRead(s *Sim, r *request, a *engine.Action) {
+	p := a.Data.(*payload)
+	for b := r.lo; b < r.hi; b++ {
+		s.checkValue(b, p.vers[b-r.lo], r.floors[b-r.lo], "read")
+	}
+}
+
+// checkValue checks what the Primary says a block holds. floor is what was acknowledged when the question was asked.
+func (s *Sim) checkValue(b int, v, floor version, what string) {
+	bm := &s.model.blocks[b]
+	switch {
+	case v == bm.base && floor == 0:
+	case v > bm.start && v >= floor && v <= s.model.next:
+	default:
+		s.violate("block %d: %s gives version %d; acknowledged %d, base %d, tenure from %d", b, what, v, floor, bm.base, bm.start)
+	}
+}

@@ -1,0 +1,262 @@
+package sim
+
+import (
+	"math/bits"
+
+	"pollux/bdev/replicated/engine"
+)
+
+// node is one machine: an engine while it runs, and what survives it.
+type node struct {
+	sim         *Sim
+	index       int
+	eng         *engine.Engine
+	inc         int // counts starts
+	disks       []*disk
+	wants       []bool // per node: a connection is wanted
+	pausedUntil int64
+	fence       uint64 // highest fencing epoch that it has accepted
+	target      bool   // a resync from another node is under way
+	primary     bool   // it has answered a promotion, and no demotion since
+	replies     map[uint64]func(engine.Err)
+	ticking     int64
+	depth       int
+	queue       []engine.Event
+}
+
+// metaWrite is a metadata write to several legs.
+type metaWrite struct {
+	left   int
+	failed uint16
+}
+
+// step gives an event to the engine and performs what it asks for. Events that arise meanwhile wait.
+func (s *Sim) step(n *node, ev *engine.Event) {
+	if n.eng == nil {
+		return
+	}
+	n.queue = append(n.queue, *ev)
+	if n.depth > 0 {
+		return
+	}
+	n.depth++
+	for len(n.queue) > 0 && n.eng != nil && s.Failure == "" {
+		e := n.queue[0]
+		n.queue = n.queue[1:]
+		s.Steps++
+		s.traceEvent(n, &e)
+		out := n.eng.Step(s.now, &e, nil)
+		inc := n.inc
+		for i := range out {
+			if n.inc != inc || n.eng == nil {
+				break
+			}
+			s.do(n, out[i])
+		}
+	}
+	n.depth--
+	s.observe(n)
+	s.armTick(n)
+}
+
+func (s *Sim) armTick(n *node) {
+	if n.eng == nil {
+		return
+	}
+	d := n.eng.Deadline()
+	if d == 0 || (n.ticking != 0 && n.ticking <= d && n.ticking > s.now) {
+		return
+	}
+	n.ticking = max(d, s.now+1)
+	inc, at := n.inc, n.ticking
+	s.at(at, func() {
+		if n.inc == inc && n.eng != nil {
+			if n.ticking == at {
+				n.ticking = 0
+			}
+			s.step(n, &engine.Event{Kind: engine.EvTick})
+		}
+	})
+}
+
+// do performs one action.
+func (s *Sim) do(n *node, a engine.Action) {
+	s.traceAction(n, &a)
+	switch a.Kind {
+	case engine.ActLegRead, engine.ActLegWrite, engine.ActLegFlush:
+		s.perform(n, a, a.Leg, nil)
+	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
+		part := &metaWrite{left: bits.OnesCount16(a.Mask)}
+		for leg := range n.disks {
+			if a.Mask>>leg&1 != 0 {
+				s.perform(n, a, leg, part)
+			}
+		}
+	case engine.ActSend:
+		s.sendMsg(n, a.Peer, a.Msg)
+	case engine.ActLinkStart:
+		n.wants[nodeOf(n.index, a.Peer)] = true
+	case engine.ActLinkStop:
+		peer := nodeOf(n.index, a.Peer)
+		if a.Flag {
+			n.wants[peer] = false
+		}
+		w := s.wire(n.index, peer)
+		if w.conn != nil {
+			s.closeSide(w.conn, w.side(n.index), false)
+		}
+	case engine.ActComplete:
+		s.model.complete(s, n, &a)
+	case engine.ActReply:
+		if f := n.replies[a.ID]; f != nil {
+			delete(n.replies, a.ID)
+			f(a.Err)
+		}
+	}
+}
+
+// metaPart ends one leg's share of a metadata write; the last one tells the engine.
+func (n *node) metaPart(io *diskIO, ok bool) {
+	m := io.meta
+	if !ok {
+		m.failed |= 1 << io.leg
+	}
+	if m.left--; m.left == 0 {
+		n.sim.step(n, &engine.Event{Kind: engine.EvMetaDone, ID: io.act.ID, Mask: m.failed, OK: m.failed == 0})
+	}
+}
+
+// start boots a node from what its legs hold.
+func (s *Sim) start(n *node) {
+	n.inc++
+	n.queue, n.ticking = nil, 0
+	n.replies = map[uint64]func(engine.Err){}
+	n.primary = false
+	md, ok := s.load(n)
+	if !ok {
+		s.trace("n%d: no usable metadata", n.index)
+		md = nil
+	}
+	eng, out := engine.New(s.now, s.config(n), md, nil)
+	n.eng = eng
+	n.fence = eng.View().Fence
+	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
+	n.depth++
+	for i := range out {
+		s.do(n, out[i])
+	}
+	n.depth--
+	for j := range s.nodes {
+		if j != n.index {
+			s.command(n, engine.Event{Cmd: engine.CmdConnect, Peer: rowOf(n.index, j)}, nil)
+		}
+	}
+}
+
+// format gives a node fresh metadata.
+func (s *Sim) format(n *node) {
+	for _, d := range n.disks {
+		d.md.super = &engine.Super{
+			Seq: 1, Current: engine.JustCreated, Size: uint64(s.prof.blocks) * blockSize, Flags: engine.SuperClean, LegGen: 2,
+		}
+	}
+}
+
+// load reads the metadata as the host would.
+func (s *Sim) load(n *node) (*engine.Loaded, bool) {
+	supers := make([]*engine.Super, len(n.disks))
+	for i, d := range n.disks {
+		if !d.gone {
+			supers[i] = d.md.super
+		}
+	}
+	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
+	if !ok {
+		return nil, false
+	}
+	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}
+	d := n.disks[best]
+	for slot := range uint16(64) {
+		if x, there := d.md.al[slot]; there {
+			md.Hot = append(md.Hot, engine.ALUpdate{Slot: slot, Extent: x})
+		}
+	}
+	for i, other := range n.disks {
+		if i == best || up>>i&1 == 0 {
+			continue
+		}
+		for slot := range uint16(64) {
+			if x, there := other.md.al[slot]; there && d.md.al[slot] != x {
+				md.HotToo = append(md.HotToo, x)
+			}
+		}
+	}
+	count := (s.prof.blocks*blockSize + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
+	for row := range md.Bitmaps {
+		md.Bitmaps[row] = s.loadBitmap(d, row, count)
+	}
+	return md, true
+}
+
+func (s *Sim) loadBitmap(d *disk, row, count int) []uint64 {
+	words := make([]uint64, 0, (count+63)/64)
+	for page := 0; page*64 < count; page++ {
+		key := pageKey{row, page}
+		switch w, there := d.md.pages[key]; {
+		case d.md.bad[key] && s.mut&engine.MutTrustBadPage == 0:
+			words = append(words, ^uint64(0))
+		case !there || d.md.bad[key]:
+			words = append(words, 0)
+		default:
+			words = append(words, w...)
+		}
+	}
+	return words
+}
+
+// crash ends a node: a killed process leaves the disks' caches alone, a power loss does not.
+func (s *Sim) crash(n *node, power bool) {
+	if n.eng == nil {
+		return
+	}
+	s.trace("n%d crashes, power loss %v", n.index, power)
+	v := n.eng.View()
+	n.eng = nil
+	n.inc++
+	n.primary = false
+	n.queue = nil
+	n.replies = nil
+	s.model.crashed(s, n, power)
+	for _, d := range n.disks {
+		d.crash(s, power)
+	}
+	for _, w := range s.wires {
+		if c := w.conn; c != nil && (w.a == n.index || w.b == n.index) {
+			side := w.side(n.index)
+			if s.rng.IntN(2) == 0 {
+				c.queue[side] = [2][]packet{} // what was sent last never left
+			}
+			s.closeSide(c, side, false)
+		}
+	}
+	if power && v.Disk >= engine.Inconsistent {
+		// The volatile cache of the only disk of a diskless Primary is gone: that is a broken disk, not a failover.
+		for _, m := range s.nodes {
+			if m != n && m.eng != nil && m.eng.View().Role == engine.Primary && m.eng.View().Disk < engine.Consistent {
+				s.crash(m, false)
+			}
+		}
+	}
+}
+
+func (s *Sim) command(n *node, ev engine.Event, done func(engine.Err)) {
+	if n.eng == nil {
+		return
+	}
+	s.commands++
+	ev.Kind, ev.ID = engine.EvCommand, s.commands
+	if done != nil {
+		n.replies[ev.ID] = done
+	}
+	s.step(n, &ev)
+}

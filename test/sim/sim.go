@@ -1,0 +1,223 @@
+package sim
+
+import (
+	"container/heap"
+	"fmt"
+	"math/rand/v2"
+
+	"pollux/bdev/replicated/engine"
+)
+
+const blockSize = 4096
+
+// profile is what a seed decides about its world.
+type profile struct {
+	nodes, legs  int
+	blocks       int
+	extentBlocks int
+	alSlots      int
+	bitShift     uint8
+	mode         engine.Mode
+	afterSB      [3]engine.Policy
+	rrConflict   engine.Policy
+	minAcks      int
+	csums        bool
+	pullAhead    bool
+	splitBrain   bool // the operator may promote a second Primary
+	fencing      bool // promotions carry fencing epochs
+	diskless     bool // single legs may fail
+	power        bool
+	eio          int // per thousand
+	slow         int // per cent
+	depth        int
+	diskJitter   int64
+	netBase      int64
+	netJitter    int64
+	rounds       int
+}
+
+// Sim is one world. Everything in it happens on one goroutine, in an order that the seed alone decides.
+type Sim struct {
+	Seed     uint64
+	Cover    engine.Coverage
+	Steps    int
+	Trace    func(string)
+	Failure  string
+	mut      engine.Mutation
+	rng      *rand.Rand
+	now      int64
+	order    uint64
+	heap     eventHeap
+	prof     profile
+	nodes    []*node
+	wires    []*wire
+	model    model
+	calm     bool // no more faults
+	commands uint64
+	fence    uint64
+}
+
+type timed struct {
+	at    int64
+	order uint64
+	f     func()
+}
+
+type eventHeap []timed
+
+func (h eventHeap) Len() int { return len(h) }
+func (h eventHeap) Less(i, j int) bool {
+	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
+}
+func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
+func (h *eventHeap) Push(x any)   { *h = append(*h, x.(timed)) }
+func (h *eventHeap) Pop() any {
+	old := *h
+	x := old[len(old)-1]
+	*h = old[:len(old)-1]
+	return x
+}
+
+func (s *Sim) at(t int64, f func()) {
+	s.order++
+	heap.Push(&s.heap, timed{t, s.order, f})
+}
+
+func (s *Sim) after(d int64, f func()) { s.at(s.now+d, f) }
+
+// runUntil lets the world go on until done says so, or the time is over; it reports whether done did.
+func (s *Sim) runUntil(limit int64, done func() bool) bool {
+	end := s.now + limit
+	for s.Failure == "" {
+		if done() {
+			return true
+		}
+		if len(s.heap) == 0 || s.heap[0].at > end {
+			s.now = max(s.now, end)
+			return false
+		}
+		x := heap.Pop(&s.heap).(timed)
+		s.now = x.at
+		x.f()
+	}
+	return false
+}
+
+func (s *Sim) runFor(d int64) { s.runUntil(d, func() bool { return false }) }
+
+func (s *Sim) violate(format string, args ...any) {
+	if s.Failure == "" {
+		s.Failure = fmt.Sprintf(format, args...)
+		s.trace("VIOLATION %s", s.Failure)
+	}
+}
+
+func (s *Sim) trace(format string, args ...any) {
+	if s.Trace != nil {
+		s.Trace(fmt.Sprintf("%12.6f ", float64(s.now)/1e9) + fmt.Sprintf(format, args...))
+	}
+}
+
+// New makes the world of a seed.
+func New(seed uint64, mut engine.Mutation) *Sim {
+	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
+	s.prof = s.chooseProfile()
+	s.build()
+	return s
+}
+
+func (s *Sim) chooseProfile() profile {
+	r := s.rng
+	p := profile{
+		nodes: 2, legs: 1, blocks: 64, extentBlocks: 8, alSlots: 2 + r.IntN(5), bitShift: 12,
+		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
+		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
+		rounds: 6 + r.IntN(10),
+	}
+	if r.IntN(3) == 0 {
+		p.legs = 2 + r.IntN(2)
+	}
+	if r.IntN(4) == 0 {
+		p.bitShift = 13
+	}
+	if r.IntN(2) == 0 {
+		p.mode = engine.ModeC
+	}
+	p.csums = r.IntN(4) == 0
+	p.pullAhead = r.IntN(2) == 0
+	p.splitBrain = r.IntN(4) == 0
+	p.fencing = r.IntN(3) == 0
+	p.diskless = r.IntN(3) == 0
+	if r.IntN(3) == 0 {
+		p.eio = 1 + r.IntN(4)
+	}
+	if r.IntN(3) == 0 {
+		p.slow = 5
+	}
+	if r.IntN(6) == 0 {
+		p.minAcks = 2
+		p.mode = engine.ModeC
+	}
+	zero := []engine.Policy{
+		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
+		engine.DiscardLeastChanges, engine.DiscardLocal,
+	}
+	one := []engine.Policy{
+		engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost,
+	}
+	two := []engine.Policy{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost}
+	rr := []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
+	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
+	p.rrConflict = rr[r.IntN(len(rr))]
+	if p.rrConflict == engine.Violently && !p.splitBrain {
+		p.rrConflict = engine.PolicyDisconnect
+	}
+	return p
+}
+
+func (s *Sim) build() {
+	s.model.init(s.prof.blocks)
+	for i := range s.prof.nodes {
+		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
+		for range s.prof.legs {
+			n.disks = append(n.disks, newDisk(s.prof.blocks))
+		}
+		s.nodes = append(s.nodes, n)
+	}
+	for i := range s.nodes {
+		for j := i + 1; j < len(s.nodes); j++ {
+			w := &wire{a: i, b: j}
+			s.wires = append(s.wires, w)
+			s.after(s.rng.Int64N(50e6), func() { s.tryConnect(w) })
+		}
+	}
+}
+
+// config is the engine's view of a node.
+func (s *Sim) config(n *node) engine.Config {
+	p := &s.prof
+	c := engine.Config{
+		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks) * blockSize,
+		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: 64, MaxEpoch: 8,
+		Legs: p.legs, LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
+		Seed: s.rng.Uint64(), Mutations: s.mut, Cover: &s.Cover,
+	}
+	for j := range s.nodes {
+		if j == n.index {
+			continue
+		}
+		r := engine.RowConfig{
+			Kind: engine.KindPeer, Node: j, Mode: p.mode, AfterSB: p.afterSB, RRConflict: p.rrConflict,
+			Csums: p.csums, PullAhead: p.pullAhead, Congestion: 8 * blockSize,
+		}
+		if r.AfterSB[0] == engine.DiscardLocal && j < n.index {
+			r.AfterSB[0] = engine.DiscardRemote
+		}
+		c.Rows[rowOf(n.index, j)] = r
+	}
+	for i := range p.legs {
+		c.Rows[8+i].Kind = engine.KindLeg
+	}
+	c.Rows[15].Kind = engine.KindTracker
+	return c
+}
