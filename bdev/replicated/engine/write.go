@@ -311,12 +311,13 @@ func (e *Engine) complete(o *op, ok bool) {
 }
 
 // fencedWrite notes a write that failed because another node has been given the volume. This disk may have it and must not
-// keep it: the node takes the others' data, whatever the generations say.
+// keep it: the node takes the data of a peer that was in sync, although the generations are equal. Where it had gone on
+// alone, its generation says so, and what it acknowledged alone must not go away by this.
 func (e *Engine) fencedWrite(o *op) {
-	e.fencedLoss = true
 	for i := range e.peers {
 		if e.isPeer(i) {
 			e.markMissed(i, o.off, o.len)
+			e.fencedLoss = e.fencedLoss || e.super.Rows[i].Bitmap == 0
 		}
 	}
 }
