@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -31,7 +32,9 @@ type helper struct {
 	ready   readiness
 	events  chan string   // messages after the first; closed when the socket has ended
 	exited  chan struct{} // closed when the process has been waited for; then status
+	gone    chan struct{} // closed when nobody reads events any more
 	status  error
+	leave   sync.Once // closes gone
 	logs    *logPump
 }
 
@@ -81,7 +84,7 @@ func startHelper(ctx context.Context, l launch) (*helper, error) {
 	if err != nil {
 		return nil, err
 	}
-	h := &helper{region: g, events: make(chan string, 64), exited: make(chan struct{}), logs: l.logs}
+	h := &helper{region: g, events: make(chan string, 64), exited: make(chan struct{}), gone: make(chan struct{}), logs: l.logs}
 	if err := h.spawn(l); err != nil {
 		g.release()
 		return nil, fmt.Errorf("start %s: %w", l.program, err)
@@ -196,7 +199,7 @@ func (h *helper) listen() {
 		}
 		select {
 		case h.events <- string(b[:n]):
-		case <-h.exited:
+		case <-h.gone:
 			return
 		}
 	}
@@ -261,6 +264,7 @@ func (h *helper) kill() {
 		_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
 	}
 	<-h.exited
+	h.leave.Do(func() { close(h.gone) })
 	_ = h.control.Close()
 }
 

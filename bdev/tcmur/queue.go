@@ -13,7 +13,7 @@ const (
 	// pollBatch is how many completions one pass takes.
 	pollBatch = 32
 	// watchPeriod is how often a busy queue looks for requests that take too long.
-	watchPeriod = 500 * time.Millisecond
+	watchPeriod = 100 * time.Millisecond
 	// holdMax is how long a request waits for a helper before it ends with StatusNotReady.
 	holdMax = 20 * time.Second
 	// crashesMax is how often the helper may die over one request before the request fails.

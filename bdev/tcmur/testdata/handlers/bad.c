@@ -81,7 +81,7 @@ static int truncate_region(void)
 	int bad = 0;
 	char path[64];
 	for (int fd = 3; fd < 256; fd++)
-		bad += ftruncate(fd, 0) == 0 && fd != the.fd;
+		bad += fd != the.fd && ftruncate(fd, 0) == 0;
 	size_t size;
 	uint8_t *p = region(&size);
 	snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", (unsigned long)p, (unsigned long)(p + size));
