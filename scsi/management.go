@@ -64,7 +64,9 @@ func (n *Nexus) Manage(m *Management) {
 		m.answered()
 	case FunctionAbortTask, FunctionAbortTaskSet, FunctionClearTaskSet, FunctionLogicalUnitReset, FunctionQueryTask:
 		n.manageUnit(m, n.find(m.LUN))
-	default:
+	case FunctionClearACA: // There is no ACA.
+		m.respond(ResponseNotSupported)
+	default: // A peer's number.
 		m.respond(ResponseNotSupported)
 	}
 }
@@ -89,9 +91,11 @@ func (n *Nexus) manageUnit(m *Management, u *unit) {
 	case FunctionClearTaskSet:
 		m.fenceAll(u, (*state).clear)
 		m.answered()
-	default:
+	case FunctionLogicalUnitReset:
 		m.fenceAll(u, (*state).reset)
 		m.answered()
+	case FunctionClearACA, FunctionTargetWarmReset, FunctionTargetColdReset:
+		panic("scsi: a function that is not about one LUN")
 	}
 }
 
