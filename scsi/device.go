@@ -203,6 +203,7 @@ func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
 	}
 	dev = l.desc.Device()
 	l.home, l.ops, l.ident = dev.Home(), supportedOps(dev), identityOf(dev)
+	l.size, l.most = dev.BlockSize(), uint64(MaxTransferBytes/dev.BlockSize())
 	l.paths = make([]*path, len(d.group.Reactors()))
 	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec())})
 	return l, nil

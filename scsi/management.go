@@ -147,7 +147,7 @@ func (m *Management) fenceAll(u *unit, what func(*state, *Nexus) effect) {
 			return e
 		},
 		done: func(e effect) {
-			if e.status == StatusCheckCondition {
+			if e.status == StatusCheckCondition && m.Function != FunctionTargetWarmReset && m.Function != FunctionTargetColdReset {
 				m.Response = ResponseNoLUN // It was removed meanwhile.
 			}
 			m.answered()
