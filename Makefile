@@ -9,7 +9,7 @@ FILE ?=
 # More options for it, such as RUNFLAGS='--listen 192.0.2.1:3260'.
 RUNFLAGS ?=
 # The call that `make run` makes.
-SERVE_DEMO = bin/pollux serve $(if $(FILE),--file $(FILE) --size $(SIZE),--malloc $(SIZE))
+SERVE_DEMO = bin/pollux serve $(if $(FILE),--file $(FILE) --size $(SIZE),--malloc $(SIZE)) $(RUNFLAGS)
 
 # make fuzz: how long each target runs, and which (a regular expression over PACKAGE.FuzzName).
 FUZZTIME ?= 10s
@@ -19,15 +19,24 @@ BENCHFLAGS ?=
 # make sim: how many seeds the simulated cluster runs.
 SEEDS ?= 1000
 
-.PHONY: help build run check unit race test test-full fuzz bench sim deps clean FORCE
+.PHONY: help build helper run check unit race test test-full fuzz bench sim deps clean FORCE
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
 
-## make build       bin/pollux, one static binary
-build: bin/pollux
+## make build       bin/pollux, one static binary, and with gcc the helper of bdev/tcmur
+build: bin/pollux helper
 bin/pollux: FORCE
 	@CGO_ENABLED=0 go build -trimpath -o $@ .
+
+# The one program in C. Without gcc the target lacks the bdev_tcmur_* devices, and says so when one is to be made.
+HELPER = bin/pollux-tcmur-helper
+HELPER_SOURCES = $(wildcard bdev/tcmur/helper/*.[ch])
+helper:
+	@if command -v gcc >/dev/null; then $(MAKE) -s $(HELPER); else echo "note: no gcc: without $(HELPER) (bdev_tcmur_create)"; fi
+$(HELPER): $(HELPER_SOURCES)
+	@mkdir -p bin
+	@gcc -std=gnu11 -O2 -g -Wall -Wextra -rdynamic -pthread -o $@.new $(filter %.c,$^) -ldl && mv $@.new $@
 
 ## make run         serves a 1 GiB LUN on 127.0.0.1:3260; FILE=disk.img SIZE=10G serves a file
 run: build

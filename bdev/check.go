@@ -84,7 +84,7 @@ func (l *lane) isDirect(q *Request) bool {
 
 // needsFlush reports whether FUA of op is made of a flush afterwards.
 func (d *Device) needsFlush(op Op) bool {
-	return d.spec.WriteCache && ops[op].writes && (op != OpWrite || !d.spec.FUA)
+	return d.spec.WriteCache && ops[op].writes && (op != OpWrite || !d.spec.FUA) && !Mutated(MutateFUADropped)
 }
 
 // limitsOf works out the table that isDirect reads.

@@ -97,7 +97,7 @@ func (c *composite) hasten(status Status) {
 // awaitsTarget puts q behind its target, if that has not ended.
 func (l *lane) awaitsTarget(q *Request) bool {
 	t := q.Target
-	if t.state == stateIdle {
+	if t.state == stateIdle || Mutated(MutateAbortForgets) {
 		return false
 	}
 	q.state = stateRunning

@@ -52,7 +52,7 @@ func (c *composite) freePart() *part {
 func (c *composite) prepare(p *part) bool {
 	q := c.whole
 	p.channel = q.channel
-	p.Flags, p.Status, p.Result, p.Blocks = 0, StatusOK, 0, 0
+	p.Flags, p.Status, p.Result, p.LBA, p.SrcLBA, p.Blocks = 0, StatusOK, 0, 0, 0, 0
 	p.Data, p.Compare, p.pos = nil, nil, c.pos
 	switch c.program[c.step] {
 	case stageSpread:

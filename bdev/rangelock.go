@@ -168,7 +168,7 @@ func (e *lockEntry) atLane() {
 	e.lane.locks = append(e.lane.locks, e)
 	e.overlap = 0
 	for q := e.lane.flight.head; q != nil; q = q.links[flight].next {
-		if e.waitsFor(q) {
+		if e.waitsFor(q) && !Mutated(MutateLockNotDrained) {
 			e.overlap++
 		}
 	}

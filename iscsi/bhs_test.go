@@ -119,8 +119,14 @@ func TestSerialNumbers(t *testing.T) {
 		a, b uint32
 		less bool
 	}{
-		{0, 1, true}, {1, 0, false}, {5, 5, false},
-		{0xffffffff, 0, true}, {0, 0xffffffff, false}, {0xffffffe0, 0x20, true}, {0x7fffffff, 0x80000000, true}, {0, 0x7fffffff, true},
+		{0, 1, true},
+		{1, 0, false},
+		{5, 5, false},
+		{0xffffffff, 0, true},
+		{0, 0xffffffff, false},
+		{0xffffffe0, 0x20, true},
+		{0x7fffffff, 0x80000000, true},
+		{0, 0x7fffffff, true},
 	} {
 		if SerialLess(c.a, c.b) != c.less || SerialLessEqual(c.a, c.b) != (c.less || c.a == c.b) {
 			t.Errorf("%#x before %#x: %v", c.a, c.b, !c.less)

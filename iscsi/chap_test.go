@@ -52,9 +52,18 @@ func TestBinaryValues(t *testing.T) {
 		want string
 		ok   bool
 	}{
-		{"0x00ff", "\x00\xff", true}, {"0XaBcD", "\xab\xcd", true}, {"0xfff", "\x0f\xff", true},
-		{"0bAP8=", "\x00\xff", true}, {"0BAP8=", "\x00\xff", true}, {"0bAQID", "\x01\x02\x03", true},
-		{"0x", "", false}, {"0xzz", "", false}, {"0b!", "", false}, {"0bAP9=", "", false}, {"12", "", false}, {"", "", false},
+		{"0x00ff", "\x00\xff", true},
+		{"0XaBcD", "\xab\xcd", true},
+		{"0xfff", "\x0f\xff", true},
+		{"0bAP8=", "\x00\xff", true},
+		{"0BAP8=", "\x00\xff", true},
+		{"0bAQID", "\x01\x02\x03", true},
+		{"0x", "", false},
+		{"0xzz", "", false},
+		{"0b!", "", false},
+		{"0bAP9=", "", false},
+		{"12", "", false},
+		{"", "", false},
 		{"0x0102030405060708090a", "", false},
 	} {
 		got, ok := ParseBinary(c.text, 8)
@@ -72,9 +81,13 @@ func TestSecretRules(t *testing.T) {
 		secret, peer string
 		ok           bool
 	}{
-		{"123456789012", "", true}, {"12345678901", "", false}, {"", "", false},
-		{strings.Repeat("s", 255), "", true}, {strings.Repeat("s", 256), "", false},
-		{"123456789012", "123456789012", false}, {"123456789012", "123456789013", true},
+		{"123456789012", "", true},
+		{"12345678901", "", false},
+		{"", "", false},
+		{strings.Repeat("s", 255), "", true},
+		{strings.Repeat("s", 256), "", false},
+		{"123456789012", "123456789012", false},
+		{"123456789012", "123456789013", true},
 	} {
 		if err := CheckCHAPSecret(c.secret, c.peer); (err == nil) != c.ok {
 			t.Errorf("%q, %q: %v", c.secret, c.peer, err)

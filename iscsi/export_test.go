@@ -21,7 +21,8 @@ func (s *Server) Held() (all []string) {
 	for _, l := range s.locals {
 		add("logins", len(l.logins))
 		add("connections", len(l.conns))
-		add("tasks waiting for memory", len(l.starved))
+		add("connections waiting for memory", len(l.mem.hungry))
+		add("bytes beyond the shares", int(l.mem.extra))
 		free := 0
 		for t := l.tasks.free; t != nil; t = t.next {
 			free++
@@ -89,4 +90,14 @@ func (s *Server) ChangeGroup(tag int32, initiators, netmasks []string) error {
 // SetAuth sets the authentication policy.
 func (s *TargetSpec) SetAuth(require, mutual bool, group int32) {
 	s.Auth = authPolicy{Require: require, Mutual: mutual, Group: group}
+}
+
+// PretendToListen makes a portal group be found by SendTargets without a socket.
+func (s *Server) PretendToListen(tag int32) error {
+	return s.change(func(c *config) error {
+		g := *c.portalGroup(tag)
+		g.open = true
+		c.portalGroups = replaced(c.portalGroups, c.portalGroup(tag), &g)
+		return nil
+	})
 }

@@ -40,7 +40,6 @@ type InitiatorLogin struct {
 	stage   Stage
 	next    []byte // text of the next request
 	transit bool   // the next request asks for a transition
-	begun   bool
 	rounds  int
 	text    TextBuffer
 	asked   CHAPChallenge // ours, in mutual CHAP

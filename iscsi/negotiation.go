@@ -61,6 +61,12 @@ func (n *Negotiation) Take(p Pair, stage Stage) (reply string, ok bool) {
 	return n.respond(i, p.Value)
 }
 
+// repeats tells whether a pair says a name again that was taken already, unchanged.
+func (n *Negotiation) repeats(p Pair) bool {
+	i, known := keyIndex[p.Key]
+	return known && n.settled[i] && keys[i].kind == kindText && *keys[i].text(&n.Result) == p.Value
+}
+
 // takeUnknown: RFC 7143 6.2: what is not understood is said to be so; such an answer is no question.
 func (n *Negotiation) takeUnknown(p Pair) (string, bool) {
 	if isReservedValue(p.Value) {

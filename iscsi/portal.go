@@ -46,7 +46,8 @@ type PortalGroup struct {
 
 	auth      *authPolicy // for discovery at these portals; nil: the server's
 	addresses []netip.AddrPort
-	listeners []*sock.Listener // none until it is started
+	open      bool // it listens
+	listeners []*sock.Listener
 }
 
 // NewPortalGroup checks the portals; it does not listen yet.
@@ -72,11 +73,12 @@ func NewPortalGroup(tag int32, portals []Portal, private bool) (*PortalGroup, er
 }
 
 // started reports whether the group listens.
-func (g *PortalGroup) started() bool { return len(g.listeners) > 0 }
+func (g *PortalGroup) started() bool { return g.open }
 
 // start listens at all portals, or at none, and returns a copy of the group that does.
 func (g *PortalGroup) start(s *Server) (*PortalGroup, error) {
 	open := *g
+	open.open, open.listeners = true, nil
 	open.addresses = slices.Clone(g.addresses)
 	for i, addr := range g.addresses {
 		portal := &portalEnd{server: s, tag: g.Tag}

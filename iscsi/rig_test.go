@@ -57,6 +57,7 @@ func newRig(t testing.TB, reactors int, edit func(*iscsi.Options, *iscsi.TargetS
 	g.must(g.server.SetOptions(o))
 	g.must(g.server.Start())
 	g.must(g.server.AddPortalGroup(portals, true))
+	g.must(g.server.PretendToListen(1))
 	g.must(g.server.AddInitiatorGroup(initiators))
 	g.must(g.server.AddTarget(&spec))
 	return g

@@ -48,6 +48,6 @@
 //
 // reactor.go has the pass; mailbox.go, timer.go and poller.go what it runs; op.go the submission and completion of entries;
 // sleep.go the loop around passes, spinning, sleeping and waking. group.go starts and stops reactors, affinity_linux.go says where,
-// control.go is how goroutines get in. threads.go runs file operations beside the ring, fixed.go registers buffers. stats.go and
-// rpc.go tell what goes on, stepped.go is for package reactortest.
+// control.go is how goroutines get in. fixed.go registers buffers. stats.go and rpc.go tell what goes on,
+// stepped.go is for package reactortest.
 package reactor

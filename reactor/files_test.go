@@ -29,56 +29,6 @@ func tempFile(t *testing.T, n int) (fd int, data []byte) {
 	return int(f.Fd()), data
 }
 
-// One file operation after the other, and many at a time, on the pool of threads, with sleeps in between.
-func TestThreadOps(t *testing.T) {
-	const ops, rounds = 64, 20
-	for name, cfg := range map[string]Config{
-		"adaptive":  {Cores: []int{-1}},
-		"interrupt": {Cores: []int{-1}, Mode: ModeInterrupt},
-		"software":  {Cores: []int{-1}, Without: uring.FeatureURing},
-	} {
-		t.Run(name, func(t *testing.T) {
-			fd, data := tempFile(t, ops*iobuf.MinSize)
-			r := start(t, cfg).Reactors()[0]
-			all := make([]Op, ops)
-			bufs := make([]iobuf.Buf, ops)
-			err := r.Do(func(done func()) {
-				open := ops
-				for i := range all {
-					left, off := rounds, i*iobuf.MinSize
-					bufs[i], _ = r.Buffers().Get(iobuf.MinSize)
-					err := r.OpenThreadOp(&all[i], func(res int32, _ uint32) {
-						want := data[off : off+iobuf.MinSize]
-						if res != iobuf.MinSize || !bytes.Equal(bufs[i].Bytes(), want) {
-							t.Errorf("read %d at %d: %d, or wrong bytes", i, off, res)
-						}
-						clear(bufs[i].Bytes())
-						if left--; left > 0 {
-							all[i].SQE().Read(fd, bufs[i].Bytes(), int64(off))
-							return
-						}
-						all[i].Close()
-						r.Buffers().Put(bufs[i])
-						if open--; open == 0 {
-							done()
-						}
-					})
-					if err != nil {
-						t.Error(err)
-					}
-					all[i].SQE().Read(fd, bufs[i].Bytes(), int64(off))
-				}
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			if s := statsOf(t, r); s.OpenOps != 0 || s.InFlight != 0 || s.BufsOut != 0 {
-				t.Errorf("left over: %+v", s)
-			}
-		})
-	}
-}
-
 // Reads into registered buffers, and into the same ones where registration is masked off.
 func TestFixedBuffers(t *testing.T) {
 	fd, data := tempFile(t, iobuf.MaxSize)
@@ -88,7 +38,9 @@ func TestFixedBuffers(t *testing.T) {
 			var op Op
 			err := r.Do(func(done func()) {
 				buf, _ := r.Buffers().Get(iobuf.MaxSize)
-				index, fixed := r.Fixed(buf)
+				iov := make([]uring.Iovec, 1)
+				iov[0].Set(buf.Bytes())
+				index, fixed := r.Fixed(iov[0])
 				if fixed && !r.Features().Has(uring.FeatureRegisteredBuffers) {
 					t.Error("registered although that is masked off")
 				}
@@ -102,7 +54,7 @@ func TestFixedBuffers(t *testing.T) {
 					done()
 				})
 				e := op.SQE()
-				e.Read(fd, buf.Bytes(), 0)
+				e.Readv(fd, iov, 0, 0)
 				if fixed {
 					e.Fixed(index)
 				}
@@ -111,6 +63,26 @@ func TestFixedBuffers(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// Only what lies in a slab as a whole is taken for registered.
+func TestFixedFindsWhatIsInside(t *testing.T) {
+	const at = 5*iobuf.SlabSize + 4096 // Slabs of race builds are not aligned.
+	r := &Reactor{fixed: map[uint64]fixedSlab{at / iobuf.SlabSize: {start: at, index: 3}}}
+	for _, c := range []struct {
+		v    uring.Iovec
+		want bool
+	}{
+		{uring.Iovec{Base: at, Len: iobuf.MinSize}, true},
+		{uring.Iovec{Base: at, Len: iobuf.SlabSize}, true},
+		{uring.Iovec{Base: at, Len: iobuf.SlabSize + 1}, false},
+		{uring.Iovec{Base: at - 1, Len: 1}, false},
+		{uring.Iovec{Base: 77 * iobuf.SlabSize, Len: 1}, false},
+	} {
+		if index, ok := r.Fixed(c.v); ok != c.want || ok && index != 3 {
+			t.Errorf("%+v: got %d, %v", c.v, index, ok)
+		}
 	}
 }
 

@@ -5,23 +5,35 @@ import (
 	"pollux/reactor/uring"
 )
 
+// fixedSlab is a slab of the reactor's pool that the kernel has pinned.
+type fixedSlab struct {
+	start uint64
+	index uint16
+}
+
 // registerSlabs has the kernel pin the memory of the reactor's pool, which saves pinning it for each read and write of a
 // file. What cannot be pinned (RLIMIT_MEMLOCK) is used as it is.
 func (r *Reactor) registerSlabs() {
 	if !r.Features().Has(uring.FeatureRegisteredBuffers) {
 		return
 	}
-	r.bufs.OnSlab(func(slab int, mem []byte) {
-		for slab >= len(r.fixed) {
-			r.fixed = append(r.fixed, false)
+	r.fixed = map[uint64]fixedSlab{}
+	r.bufs.OnSlab(func(slab int, mem []byte, taken bool) {
+		start := uring.Addr(mem)
+		if !taken {
+			_ = r.ring.SetFixed(slab, nil)
+			delete(r.fixed, start/iobuf.SlabSize)
+			return
 		}
-		r.fixed[slab] = r.ring.SetFixed(slab, mem) == 0 && mem != nil
+		if r.ring.SetFixed(slab, mem) == 0 {
+			r.fixed[start/iobuf.SlabSize] = fixedSlab{start: start, index: uint16(slab)}
+		}
 	})
 }
 
-// Fixed is the index for uring.SQE.Fixed of the registered buffer that contains b, a buffer of r's pool; ok is false where
-// b is to be used without (on r).
-func (r *Reactor) Fixed(b iobuf.Buf) (index uint16, ok bool) {
-	slab := b.Slab()
-	return uint16(slab), slab < len(r.fixed) && r.fixed[slab]
+// Fixed is the index for uring.SQE.Fixed of the registered buffer that holds v; ok is false where v is to be used
+// without (on r). It finds what lies in a buffer of r's pool.
+func (r *Reactor) Fixed(v uring.Iovec) (index uint16, ok bool) {
+	s, ok := r.fixed[v.Base/iobuf.SlabSize]
+	return s.index, ok && v.Base >= s.start && v.Base+v.Len <= s.start+iobuf.SlabSize
 }

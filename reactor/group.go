@@ -208,9 +208,6 @@ func (r *Reactor) tearDown() {
 // free gives all memory back: the kernel first, since it may still write to the rest.
 func (r *Reactor) free() {
 	r.ring.Close()
-	if r.threads != nil {
-		r.threads.ring.Close()
-	}
 	if r.recv != nil {
 		r.recv.Free()
 		iobuf.Unmap(r.recvMem)

@@ -6,7 +6,6 @@ import "pollux/reactor/uring"
 // generation, so that a late completion of an earlier owner is recognised and only gives back what it carries.
 type Op struct {
 	r        *Reactor
-	ring     *uring.Ring
 	fn       func(res int32, flags uint32)
 	slot     uint32
 	gen      uint32
@@ -52,7 +51,7 @@ func (r *Reactor) OpenOp(op *Op, fn func(res int32, flags uint32)) {
 	t.free = t.free[:len(t.free)-1]
 	t.slots[i].op = op
 	t.open++
-	*op = Op{r: r, ring: r.ring, fn: fn, slot: i, gen: t.slots[i].gen}
+	*op = Op{r: r, fn: fn, slot: i, gen: t.slots[i].gen}
 }
 
 // Close gives the slot back. Nothing may be in flight.
@@ -74,22 +73,11 @@ func (op *Op) IsOpen() bool { return op.r != nil }
 // SQE takes a submission entry that completes to op. It never fails: a full queue is submitted first (on r).
 // The entry must be filled before the next one is taken.
 func (op *Op) SQE() *uring.SQE {
-	e := op.entry()
+	e := op.r.sqe()
 	e.UserData = op.userData(kindOp)
 	op.inFlight++
 	op.r.stats.InFlight++
 	return e
-}
-
-// entry takes an entry of the ring that op uses. The ring of the threads takes everything at once.
-func (op *Op) entry() *uring.SQE {
-	if op.ring == op.r.ring {
-		return op.r.sqe()
-	}
-	if op.ring.Full() {
-		_, _ = op.ring.Enter()
-	}
-	return op.ring.SQE()
 }
 
 func (op *Op) userData(kind uint64) uint64 {
@@ -104,7 +92,7 @@ func (op *Op) Cancel() {
 	if op.inFlight == 0 {
 		return
 	}
-	e := op.entry()
+	e := op.r.sqe()
 	e.CancelByUserData(op.userData(kindOp))
 	e.UserData = op.userData(kindCancel)
 }
@@ -137,15 +125,13 @@ func (r *Reactor) flushBacklog() {
 }
 
 // reap hands the completions that are there to their Ops, and those that have lost their Op to stale.
-func (r *Reactor) reap() int { return r.reapRing(r.ring) + r.reapThreads() }
-
-func (r *Reactor) reapRing(ring *uring.Ring) int {
-	n := ring.Ready()
+func (r *Reactor) reap() int {
+	n := r.ring.Ready()
 	for i := range n {
-		r.dispatch(ring.CQE(i))
+		r.dispatch(r.ring.CQE(i))
 	}
 	if n > 0 {
-		ring.Seen(n)
+		r.ring.Seen(n)
 	}
 	return int(n)
 }
@@ -182,12 +168,11 @@ func (r *Reactor) enter() int {
 	if len(r.backlog) > 0 {
 		r.flushBacklog()
 	}
-	work := r.enterThreads()
 	if r.ring.Prepared() == 0 && !r.ring.NeedsEnter() {
-		return work
+		return 0
 	}
 	before := r.ring.Ready()
-	return work + r.submit() + int(r.ring.Ready()-before)
+	return r.submit() + int(r.ring.Ready()-before)
 }
 
 // submit enters the kernel without waiting. Every error means: try again in the next pass.

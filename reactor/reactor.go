@@ -73,10 +73,9 @@ type Reactor struct {
 
 	recvMem   []byte
 	slots     slotTable
-	fixed     []bool         // by slab of bufs: registered with the kernel
-	threads   *threads       // nil until asked for
-	backlog   []*uring.SQE   // entries that the ring had no room for
-	recv      *uring.BufRing // nil without FeatureBufferRing
+	fixed     map[uint64]fixedSlab // by address / iobuf.SlabSize
+	backlog   []*uring.SQE         // entries that the ring had no room for
+	recv      *uring.BufRing       // nil without FeatureBufferRing
 	locals    map[any]any
 	onStop    []func()
 	asleep    atomic.Uint32 // a wakeState; the reactor and the senders write it

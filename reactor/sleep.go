@@ -93,10 +93,6 @@ func (r *Reactor) sleep() {
 	if !r.armPollers() {
 		return
 	}
-	defer r.disarmThreads()
-	if !r.armThreads() {
-		return
-	}
 	r.wake.arm()
 	timeout, limited := r.timeToTimer()
 	if !limited {

@@ -20,9 +20,9 @@ type Stats struct {
 func (r *Reactor) Stats() Stats {
 	s := r.stats
 	s.OpenOps, s.BufsOut, s.Backlog = r.slots.open, r.bufs.Out(), len(r.backlog)
-	s.forget(&r.wake.op)
-	if r.threads != nil {
-		s.forget(&r.threads.bell)
+	if r.wake.op.IsOpen() { // Not somebody's leak.
+		s.OpenOps--
+		s.InFlight -= r.wake.op.InFlight()
 	}
 	elapsed := r.clock.Nanos() - r.stamp
 	if r.wasBusy {
@@ -31,14 +31,6 @@ func (r *Reactor) Stats() Stats {
 		s.IdleNanos += elapsed
 	}
 	return s
-}
-
-// forget leaves out the reactor's own op, which is nobody's leak.
-func (s *Stats) forget(op *Op) {
-	if op.IsOpen() {
-		s.OpenOps--
-		s.InFlight -= op.InFlight()
-	}
 }
 
 // account notes whether the last pass found work. The clock is read only when that has changed.

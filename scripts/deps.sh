@@ -8,12 +8,12 @@ cache=${POLLUX_TEST_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/pollux-test}
 
 # package | file or program that shows it is there | what for
 packages='
-gcc              | gcc                   | the race detector
-libc6-dev        | /usr/include/stdlib.h | the race detector
+gcc              | gcc                   | the race detector, the helper of bdev/tcmur
+libc6-dev        | /usr/include/stdlib.h | the race detector, the helper of bdev/tcmur
 git              | git                   | static checks (list of sources)
 shellcheck       | shellcheck            | static checks of the shell scripts
 libiscsi-bin     | iscsi-test-cu         | conformance and interop: libiscsi, an initiator in user space
-qemu-utils       | qemu-img              | interop: an image to a LUN and back
+qemu-utils       | qemu-img              | interop: an image to a LUN and back; bdev/tcmur: makes and checks qcow images
 qemu-block-extra | /usr/lib/x86_64-linux-gnu/qemu/block-iscsi.so | interop: the iSCSI driver of qemu-img
 e2fsprogs        | mke2fs                | interop and guest: ext4 images
 qemu-system-x86  | qemu-system-x86_64    | guest: the kernel initiator runs in an emulated machine
@@ -26,6 +26,7 @@ kmod             | depmod                | guest: its modules
 # package | program that shows it is there (relative to its folder in the cache) | what for
 unpacked='
 tgt              | usr/sbin/tgtd         | benchmarks and the test kit itself: the peer to compare with
+tcmu-runner      | usr/lib              | bdev/tcmur: handlers as Debian builds them
 '
 # Shared libraries of the unpacked ones.
 packages+='

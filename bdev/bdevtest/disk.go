@@ -3,7 +3,9 @@ package bdevtest
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
+	"time"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -17,7 +19,8 @@ type Disk struct {
 	Cache  bool // writes are durable after a flush
 	FUA    bool
 
-	// Hold keeps requests until Release; Later completes them in a later pass; otherwise they are completed inside Submit.
+	// Hold keeps requests until Release; Later completes them after up to laterMax, in any order; otherwise they are completed
+	// inside Submit.
 	Hold, Later bool
 	// Refuse, if not nil, is asked for every request; anything but StatusOK is the answer, once.
 	Refuse func(*bdev.Request) bdev.Status
@@ -28,9 +31,10 @@ type Disk struct {
 	Queues    int
 
 	blockSize uint64
-	data      []byte // what reads see
-	durable   []byte // what survives Crash
-	model     Model  // over data
+	data      []byte    // what reads see
+	durable   []byte    // what survives Crash
+	model     Model     // over data
+	dirty     [2]uint64 // the bytes from and to which data and durable may differ
 }
 
 // Everything is all operations that a module may support.
@@ -84,9 +88,7 @@ func (d *Disk) OpenQueue(r *reactor.Reactor) (bdev.Queue, error) {
 		return nil, errors.New("destroyed")
 	}
 	d.Queues++
-	q := &diskQueue{d: d, r: r}
-	q.msg.Bind(q.drain)
-	return q, nil
+	return &diskQueue{d: d, r: r, rng: rand.New(rand.NewPCG(uint64(r.ID()), 5))}, nil
 }
 
 // Supports says what Native says.
@@ -118,12 +120,41 @@ func (d *Disk) ReleaseAll() {
 	}
 }
 
+// laterMax is the longest that a request takes, in nanoseconds.
+const laterMax = 20_000
+
 type diskQueue struct {
-	d     *Disk
-	r     *reactor.Reactor
-	later []*bdev.Request
-	batch []*bdev.Request // those that drain is at
-	msg   reactor.Message
+	d    *Disk
+	r    *reactor.Reactor
+	rng  *rand.Rand
+	free []*later
+}
+
+// later is a request that ends at its time.
+type later struct {
+	q       *diskQueue
+	timer   reactor.Timer
+	request *bdev.Request
+}
+
+// wait ends r later.
+func (q *diskQueue) wait(r *bdev.Request) {
+	if len(q.free) == 0 {
+		p := &later{q: q}
+		p.timer.Bind(q.r, p.over)
+		q.free = append(q.free, p)
+	}
+	p := q.free[len(q.free)-1]
+	q.free = q.free[:len(q.free)-1]
+	p.request = r
+	p.timer.Start(time.Duration(q.rng.IntN(laterMax)))
+}
+
+func (p *later) over() {
+	r := p.request
+	p.request = nil
+	p.q.free = append(p.q.free, p)
+	r.Complete(p.q.d.do(r))
 }
 
 // Close ends the path.
@@ -148,20 +179,9 @@ func (q *diskQueue) Submit(r *bdev.Request) {
 	case d.Hold:
 		d.Held = append(d.Held, r)
 	case d.Later:
-		q.later = append(q.later, r)
-		if !q.msg.Queued() {
-			q.r.Send(&q.msg)
-		}
+		q.wait(r)
 	default:
 		r.Complete(d.do(r))
-	}
-}
-
-// drain does what was put off, in order.
-func (q *diskQueue) drain() {
-	q.batch, q.later = q.later, q.batch[:0]
-	for _, r := range q.batch {
-		r.Complete(q.d.do(r))
 	}
 }
 
@@ -212,10 +232,16 @@ func (d *Disk) do(r *bdev.Request) bdev.Status {
 	switch {
 	case !d.Cache: // Nothing is lost at Crash.
 	case r.Op == bdev.OpFlush:
-		copy(d.durable, d.data)
+		copy(d.durable[d.dirty[0]:d.dirty[1]], d.data[d.dirty[0]:d.dirty[1]])
+		d.dirty = [2]uint64{}
 	case d.FUA && r.Op == bdev.OpWrite && r.Flags&bdev.FlagFUA != 0:
 		off, n := r.LBA*d.blockSize, r.Blocks*d.blockSize
 		copy(d.durable[off:off+n], d.data[off:off+n])
+	case r.Blocks > 0:
+		if d.dirty[1] == 0 {
+			d.dirty[0] = r.LBA * d.blockSize
+		}
+		d.dirty = [2]uint64{min(d.dirty[0], r.LBA*d.blockSize), max(d.dirty[1], (r.LBA+r.Blocks)*d.blockSize)}
 	}
 	return status
 }

@@ -46,10 +46,20 @@ var disks = map[string]func() *bdevtest.Disk{
 func TestContract(t *testing.T) {
 	for name, make := range disks {
 		t.Run(name, func(t *testing.T) {
-			bdevtest.Run(t, bdevtest.Suite{Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
-				make().Register(e, "disk", blockSize, blocks)
-				return "disk"
-			}})
+			bdevtest.Run(t, suite(make))
 		})
+	}
+}
+
+// suite is the contract of test disks.
+func suite(make func() *bdevtest.Disk) bdevtest.Suite {
+	var disk *bdevtest.Disk
+	return bdevtest.Suite{
+		Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
+			disk = make()
+			disk.Register(e, "disk", blockSize, blocks)
+			return "disk"
+		},
+		Crash: func() { disk.Crash() },
 	}
 }

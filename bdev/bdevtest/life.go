@@ -102,7 +102,13 @@ func testAbortReset(r *run) {
 			}
 		}
 		r.Wait(abort)
+		before := c.Start(bdev.Request{Op: bdev.OpRead, LBA: 3, Blocks: 1, Data: r.blocksOf(1, 0)})
 		reset := c.Start(bdev.Request{Op: bdev.OpReset})
+		reset.After = func() {
+			if before.Ended != 1 {
+				r.T.Errorf("the reset ended before a request that was in flight")
+			}
+		}
 		r.Wait(reset)
 		r.Want(reset, bdev.StatusOK)
 	}
@@ -194,5 +200,41 @@ func testAllocations(r *run) {
 	once()
 	if n := testing.AllocsPerRun(r.rounds(50), once); n != 0 {
 		r.T.Fatalf("%v allocations for %d requests", n, len(ops))
+	}
+}
+
+// testDurable: what was written with FUA, or flushed, is there after a power failure; and of what was neither, nothing torn.
+func testDurable(r *run) {
+	name, clients := r.open(64)
+	a, b, z := r.blocksOf(2, 0xaa), r.blocksOf(2, 0xbb), r.blocksOf(2, 0)
+	do := func(i int, q bdev.Request) {
+		r.T.Helper()
+		q.Blocks = 2
+		if q.Op == bdev.OpFlush {
+			q.Blocks = 0
+		}
+		r.Want(clients[i].Do(q), bdev.StatusOK)
+	}
+	for lba := uint64(0); lba < 64; lba += 2 {
+		do(0, bdev.Request{Op: bdev.OpWrite, LBA: lba, Data: a})
+	}
+	do(1, bdev.Request{Op: bdev.OpFlush}) // Of another reactor.
+	do(0, bdev.Request{Op: bdev.OpWrite, Flags: bdev.FlagFUA, LBA: 2, Data: b})
+	do(0, bdev.Request{Op: bdev.OpWriteZeroes, Flags: bdev.FlagFUA, LBA: 4})
+	do(0, bdev.Request{Op: bdev.OpCompareAndWrite, Flags: bdev.FlagFUA, LBA: 6, Compare: a, Data: b})
+	do(0, bdev.Request{Op: bdev.OpCopy, Flags: bdev.FlagFUA, LBA: 8, SrcLBA: 2})
+	want := map[uint64][][]byte{0: a, 2: b, 4: z, 6: b, 8: b, 12: a}
+	if clients[0].Desc.Device().Supports(bdev.OpUnmap) {
+		do(0, bdev.Request{Op: bdev.OpUnmap, Flags: bdev.FlagFUA, LBA: 10})
+		want[10] = z
+	}
+	do(0, bdev.Request{Op: bdev.OpWrite, LBA: 20, Data: b}) // May be lost.
+	r.suite.Crash()
+	got := r.blocksOf(2, 0x11)
+	for lba, data := range want {
+		r.Want(clients[1].Do(bdev.Request{Op: bdev.OpRead, LBA: lba, Blocks: 2, Data: got}), bdev.StatusOK)
+		if at := bdev.Difference(got[0], data[0]); at >= 0 {
+			r.T.Fatalf("%s: after a power failure byte %d at LBA %d is %#x, want %#x", name, at, lba, got[0][at], data[0][at])
+		}
 	}
 }

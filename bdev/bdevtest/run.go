@@ -19,6 +19,8 @@ type Suite struct {
 	Tears bool
 	// Allocates is true where the world itself allocates for a request (the simulated kernel does).
 	Allocates bool
+	// Crash, if not nil, is a power failure of the device that Make made last: what was not durable is lost.
+	Crash func()
 	// Slow is true for devices whose requests take system calls on other threads: fewer rounds.
 	Slow bool
 }
@@ -27,6 +29,7 @@ type Suite struct {
 const (
 	contractAtomic     = "one block is one instant"
 	contractAllocation = "no allocation"
+	contractDurable    = "durable"
 )
 
 // contract is the list of tests that every device passes.
@@ -44,6 +47,7 @@ var contract = []struct {
 	{"range lock", true, testRangeLock},
 	{"range locks in order", false, testRangeLockOrder},
 	{"abort and reset", false, testAbortReset},
+	{contractDurable, true, testDurable},
 	{"remove under load", false, testRemove},
 	{"resize under load", false, testResize},
 	{contractAllocation, false, testAllocations},
@@ -59,29 +63,58 @@ type run struct {
 
 // Run holds a module's devices to the contract of package bdev.
 func Run(t *testing.T, s Suite) {
+	for _, c := range s.contract() {
+		t.Run(c.name, func(t *testing.T) {
+			for seed := range seedCount {
+				c.run(t, seed)
+				if t.Failed() {
+					return
+				}
+			}
+		})
+	}
+}
+
+// contractTest is one contract test of one block size.
+type contractTest struct {
+	name string
+	run  func(t testing.TB, seed uint64)
+}
+
+// contract is the tests that the suite's devices have to pass.
+func (s Suite) contract() (tests []contractTest) {
 	if len(s.BlockSizes) == 0 {
 		s.BlockSizes = []uint32{512, 4096}
 	}
 	for _, c := range contract {
-		if c.keep && s.Forgets || c.name == contractAtomic && s.Tears || c.name == contractAllocation && s.Allocates {
+		if s.skips(c.name) || c.keep && s.Forgets {
 			continue
 		}
 		for _, blockSize := range s.BlockSizes {
-			t.Run(fmt.Sprintf("%s/%d", c.name, blockSize), func(t *testing.T) {
-				for seed := range uint64(3) {
-					e := NewEnv(t, 2)
-					e.World.Seed(seed)
-					r := &run{Env: e, suite: s, blockSize: blockSize, seed: seed}
-					c.run(r)
-					if err := e.Registry.Close(); err != nil {
-						t.Fatalf("close the registry: %v", err)
-					}
-					if t.Failed() {
-						return
-					}
+			tests = append(tests, contractTest{fmt.Sprintf("%s/%d", c.name, blockSize), func(t testing.TB, seed uint64) {
+				e := NewEnv(t, 2)
+				e.World.Seed(seed)
+				c.run(&run{Env: e, suite: s, blockSize: blockSize, seed: seed})
+				if err := e.Registry.Close(); err != nil {
+					t.Fatalf("close the registry: %v", err)
 				}
-			})
+			}})
 		}
+	}
+	return tests
+}
+
+// skips reports whether a test says nothing of the suite's devices.
+func (s Suite) skips(name string) bool {
+	switch name {
+	case contractAtomic:
+		return s.Tears
+	case contractAllocation:
+		return s.Allocates
+	case contractDurable:
+		return s.Crash == nil
+	default:
+		return false
 	}
 }
 
@@ -98,9 +131,9 @@ func (r *run) open(blocks uint64) (name string, clients [2]*Client) {
 // rounds scales a number of rounds.
 func (r *run) rounds(n int) int {
 	if r.suite.Slow {
-		return max(1, n/10)
+		n /= 10
 	}
-	return n
+	return max(1, n/thinner)
 }
 
 // blocksOf is memory of n blocks, each byte v, in one piece.

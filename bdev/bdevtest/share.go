@@ -205,10 +205,18 @@ func testRangeLockOrder(r *run) {
 		k := &lock{c: c}
 		io := NewOp(bdev.Request{Op: bdev.OpRead, LBA: 20, Blocks: 2, Data: r.blocksOf(2, 0), Lock: &k.RangeLock})
 		left := 10
-		next := func() { k.lock(rng.Uint64N(20), 21) } // All contain LBA 20.
+		before := NewOp(bdev.Request{Op: bdev.OpRead, LBA: 19, Blocks: 2, Data: r.blocksOf(2, 0)})
+		next := func() {
+			before.Ended = 0
+			c.Submit(before)
+			k.lock(rng.Uint64N(20), 21) // All contain LBA 20, and so does the read before.
+		}
 		k.grant.Bind(func() {
 			if holders++; holders != 1 {
 				r.T.Errorf("%d overlapping locks are held at once", holders)
+			}
+			if before.Ended != 1 {
+				r.T.Errorf("a lock is held while a request from before it is in flight")
 			}
 			c.Submit(io)
 		})

@@ -9,7 +9,7 @@ import (
 )
 
 func over(e *bdevtest.Env, blockSize uint32, blocks uint64, l Latencies) string {
-	(&bdevtest.Disk{Native: bdevtest.Everything(), Later: true}).Register(e, "base", blockSize, blocks)
+	(&bdevtest.Disk{Native: bdevtest.Everything()}).Register(e, "base", blockSize, blocks)
 	if err := New(e.Registry).Create("slow", "base", l, [16]byte{}); err != nil {
 		e.T.Fatal(err)
 	}

@@ -82,12 +82,15 @@ func (s *stripes) unlockTo(off, end uint64) {
 
 // beginRead is the even value of the word, and false when a writer keeps it odd.
 func (s *stripes) beginRead(off uint64) (v uint32, ok bool) {
+	if bdev.Mutated(bdev.MutateStripeNoSequence) {
+		return 0, true
+	}
 	if readersLock {
 		return 0, s.lock(off)
 	}
 	w := s.of(off)
 	for range spinMax {
-		if v = w.Load(); v&1 == 0 || bdev.Mutated(bdev.MutateStripeNoSequence) {
+		if v = w.Load(); v&1 == 0 {
 			return v, true
 		}
 	}
@@ -96,11 +99,11 @@ func (s *stripes) beginRead(off uint64) (v uint32, ok bool) {
 
 // endRead reports whether what was read since beginRead is one instant.
 func (s *stripes) endRead(off uint64, v uint32) bool {
-	if readersLock {
-		s.unlock(off)
+	if bdev.Mutated(bdev.MutateStripeNoSequence) {
 		return true
 	}
-	if bdev.Mutated(bdev.MutateStripeNoSequence) {
+	if readersLock {
+		s.unlock(off)
 		return true
 	}
 	if loadsStayInOrder {

@@ -133,6 +133,7 @@ func (a Answer) check(p *Peer) error {
 		return a.checkClosed(p)
 	case wantSilence:
 		return nil // the ping that follows must come back first
+	default:
 	}
 	pdu, err := p.Receive()
 	if err != nil {
@@ -154,6 +155,7 @@ func (a Answer) check(p *Peer) error {
 		}
 	case wantOther:
 		return nil
+	default:
 	}
 	return wrong
 }

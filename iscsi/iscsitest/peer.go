@@ -73,7 +73,7 @@ func LogIn(o Options) (*Peer, error) {
 		return nil, err
 	}
 	if err := p.LogIn(o); err != nil {
-		p.Conn.Close()
+		p.Close()
 		return nil, err
 	}
 	return p, nil
@@ -172,6 +172,7 @@ func (p *Peer) follow(pdu *iscsi.PDU) {
 		if pdu.InitiatorTaskTag() == iscsi.ReservedTag {
 			return
 		}
+	default:
 	}
 	p.ExpStatSN = pdu.StatSN() + 1
 }

@@ -98,34 +98,54 @@ type shape struct {
 // shapes is the table of all PDUs. What a shape does not name is printed as @byte=value.
 var shapes = []shape{
 	{"NOP-Out", iscsi.OpNOPOut, false, []field{immediate, final, lun, itt, ttt, cmdSN, expStatSN}},
-	{"Command", iscsi.OpSCSICommand, false, []field{immediate, final,
+	{"Command", iscsi.OpSCSICommand, false, []field{
+		immediate, final,
 		bit("R", (*bhs).Read, (*bhs).SetRead), bit("W", (*bhs).Write, (*bhs).SetWrite), num("ATTR", (*bhs).Attr, (*bhs).SetAttr), lun, itt,
-		num("EDTL", (*bhs).ExpectedDataTransferLength, (*bhs).SetExpectedDataTransferLength), cmdSN, expStatSN}},
-	{"TaskManagement", iscsi.OpTaskManagement, false, []field{immediate, final, function, lun, itt,
-		hexNum("RTT", (*bhs).ReferencedTaskTag, (*bhs).SetReferencedTaskTag), cmdSN, expStatSN, hexNum("RefCmdSN", (*bhs).RefCmdSN, (*bhs).SetRefCmdSN)}},
-	{"Login", iscsi.OpLogin, true, []field{immediate, transit, more, csg, nsg, num("VersionMax", (*bhs).VersionMax, (*bhs).SetVersionMax),
-		num("VersionMin", (*bhs).VersionMin, (*bhs).SetVersionMin), isid, tsih, itt, cid, cmdSN, expStatSN}},
+		num("EDTL", (*bhs).ExpectedDataTransferLength, (*bhs).SetExpectedDataTransferLength), cmdSN, expStatSN,
+	}},
+	{"TaskManagement", iscsi.OpTaskManagement, false, []field{
+		immediate, final, function, lun, itt,
+		hexNum("RTT", (*bhs).ReferencedTaskTag, (*bhs).SetReferencedTaskTag), cmdSN, expStatSN, hexNum("RefCmdSN", (*bhs).RefCmdSN, (*bhs).SetRefCmdSN),
+	}},
+	{"Login", iscsi.OpLogin, true, []field{
+		immediate, transit, more, csg, nsg, num("VersionMax", (*bhs).VersionMax, (*bhs).SetVersionMax),
+		num("VersionMin", (*bhs).VersionMin, (*bhs).SetVersionMin), isid, tsih, itt, cid, cmdSN, expStatSN,
+	}},
 	{"Text", iscsi.OpText, true, []field{immediate, final, more, lun, itt, ttt, cmdSN, expStatSN}},
 	{"Data-Out", iscsi.OpDataOut, false, []field{final, lun, itt, ttt, expStatSN, dataSN, offset}},
 	{"Logout", iscsi.OpLogout, false, []field{immediate, final, num("Reason", (*bhs).ReasonCode, (*bhs).SetReasonCode), itt, cid, cmdSN, expStatSN}},
-	{"SNACK", iscsi.OpSNACK, false, []field{immediate, final, num("Type", (*bhs).SNACKType, (*bhs).SetSNACKType), lun, itt, ttt, expStatSN,
-		num("BegRun", (*bhs).BegRun, (*bhs).SetBegRun), num("RunLength", (*bhs).RunLength, (*bhs).SetRunLength)}},
+	{"SNACK", iscsi.OpSNACK, false, []field{
+		immediate, final, num("Type", (*bhs).SNACKType, (*bhs).SetSNACKType), lun, itt, ttt, expStatSN,
+		num("BegRun", (*bhs).BegRun, (*bhs).SetBegRun), num("RunLength", (*bhs).RunLength, (*bhs).SetRunLength),
+	}},
 
 	{"NOP-In", iscsi.OpNOPIn, false, []field{final, lun, itt, ttt, statSN, expCmdSN, maxCmdSN}},
-	{"Response", iscsi.OpSCSIResponse, false, []field{final, overflow, underflow, response, status, itt, statSN, expCmdSN, maxCmdSN,
-		num("ExpDataSN", (*bhs).ExpDataSN, (*bhs).SetExpDataSN), residual}},
+	{"Response", iscsi.OpSCSIResponse, false, []field{
+		final, overflow, underflow, response, status, itt, statSN, expCmdSN, maxCmdSN,
+		num("ExpDataSN", (*bhs).ExpDataSN, (*bhs).SetExpDataSN), residual,
+	}},
 	{"TaskManagementResponse", iscsi.OpTaskManagementResponse, false, []field{final, response, itt, statSN, expCmdSN, maxCmdSN}},
-	{"LoginResponse", iscsi.OpLoginResponse, true, []field{transit, more, csg, nsg, num("VersionMax", (*bhs).VersionMax, (*bhs).SetVersionMax),
-		num("VersionActive", (*bhs).VersionActive, (*bhs).SetVersionActive), isid, tsih, itt, statSN, expCmdSN, maxCmdSN, hexNum("Status", (*bhs).LoginStatus, (*bhs).SetLoginStatus)}},
+	{"LoginResponse", iscsi.OpLoginResponse, true, []field{
+		transit, more, csg, nsg, num("VersionMax", (*bhs).VersionMax, (*bhs).SetVersionMax),
+		num("VersionActive", (*bhs).VersionActive, (*bhs).SetVersionActive), isid, tsih, itt, statSN, expCmdSN, maxCmdSN, hexNum("Status", (*bhs).LoginStatus, (*bhs).SetLoginStatus),
+	}},
 	{"TextResponse", iscsi.OpTextResponse, true, []field{final, more, lun, itt, ttt, statSN, expCmdSN, maxCmdSN}},
-	{"Data-In", iscsi.OpDataIn, false, []field{final, bit("A", (*bhs).Acknowledge, (*bhs).SetAcknowledge), overflow, underflow,
-		bit("S", (*bhs).StatusBit, (*bhs).SetStatusBit), status, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, dataSN, offset, residual}},
-	{"LogoutResponse", iscsi.OpLogoutResponse, false, []field{final, response, itt, statSN, expCmdSN, maxCmdSN,
-		num("Time2Wait", (*bhs).Time2Wait, (*bhs).SetTime2Wait), num("Time2Retain", (*bhs).Time2Retain, (*bhs).SetTime2Retain)}},
-	{"R2T", iscsi.OpR2T, false, []field{final, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, num("R2TSN", (*bhs).R2TSN, (*bhs).SetR2TSN), offset,
-		num("Desired", (*bhs).DesiredDataTransferLength, (*bhs).SetDesiredDataTransferLength)}},
-	{"Async", iscsi.OpAsync, false, []field{final, lun, itt, statSN, expCmdSN, maxCmdSN, num("Event", (*bhs).AsyncEvent, (*bhs).SetAsyncEvent),
-		num("Parameter1", (*bhs).Parameter1, (*bhs).SetParameter1), num("Parameter2", (*bhs).Parameter2, (*bhs).SetParameter2), num("Parameter3", (*bhs).Parameter3, (*bhs).SetParameter3)}},
+	{"Data-In", iscsi.OpDataIn, false, []field{
+		final, bit("A", (*bhs).Acknowledge, (*bhs).SetAcknowledge), overflow, underflow,
+		bit("S", (*bhs).StatusBit, (*bhs).SetStatusBit), status, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, dataSN, offset, residual,
+	}},
+	{"LogoutResponse", iscsi.OpLogoutResponse, false, []field{
+		final, response, itt, statSN, expCmdSN, maxCmdSN,
+		num("Time2Wait", (*bhs).Time2Wait, (*bhs).SetTime2Wait), num("Time2Retain", (*bhs).Time2Retain, (*bhs).SetTime2Retain),
+	}},
+	{"R2T", iscsi.OpR2T, false, []field{
+		final, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, num("R2TSN", (*bhs).R2TSN, (*bhs).SetR2TSN), offset,
+		num("Desired", (*bhs).DesiredDataTransferLength, (*bhs).SetDesiredDataTransferLength),
+	}},
+	{"Async", iscsi.OpAsync, false, []field{
+		final, lun, itt, statSN, expCmdSN, maxCmdSN, num("Event", (*bhs).AsyncEvent, (*bhs).SetAsyncEvent),
+		num("Parameter1", (*bhs).Parameter1, (*bhs).SetParameter1), num("Parameter2", (*bhs).Parameter2, (*bhs).SetParameter2), num("Parameter3", (*bhs).Parameter3, (*bhs).SetParameter3),
+	}},
 	{"Reject", iscsi.OpReject, false, []field{final, hexNum("Reason", (*bhs).Reason, (*bhs).SetReason), itt, statSN, expCmdSN, maxCmdSN, dataSN}},
 }
 

@@ -7,9 +7,11 @@ const (
 	MinSize = 4 << 10
 	MaxSize = 256 << 10
 
-	classes  = 7       // MinSize << 0 ... MinSize << 6
-	slabSize = 2 << 20 // one huge page: what a pool takes from the Budget at a time
-	pages    = slabSize / MinSize
+	// SlabSize is what a pool takes from the Budget at a time: one huge page.
+	SlabSize = 2 << 20
+
+	classes = 7 // MinSize << 0 ... MinSize << 6
+	pages   = SlabSize / MinSize
 )
 
 // Budget bounds what all pools of a process hold together, in bytes. It may be used from any goroutine.
@@ -20,24 +22,24 @@ type Budget struct {
 }
 
 // NewBudget bounds memory to limit bytes, at least one slab of 2 MiB.
-func NewBudget(limit int64) *Budget { return &Budget{limit: max(limit, slabSize)} }
+func NewBudget(limit int64) *Budget { return &Budget{limit: max(limit, SlabSize)} }
 
 // Used is how much memory the pools hold, in use or free.
 func (b *Budget) Used() int64 { return b.used.Load() }
 
 // take accounts for one slab, unless that would exceed the limit.
 func (b *Budget) take() bool {
-	if b.used.Add(slabSize) <= b.limit {
+	if b.used.Add(SlabSize) <= b.limit {
 		return true
 	}
-	b.used.Add(-slabSize)
+	b.used.Add(-SlabSize)
 	b.short.Store(true)
 	return false
 }
 
 // give is the opposite of take.
 func (b *Budget) give() {
-	b.used.Add(-slabSize)
+	b.used.Add(-SlabSize)
 	b.short.Store(false)
 }
 
@@ -55,7 +57,7 @@ type Pool struct {
 	budget *Budget
 	slabs  [][]byte // nil where a slab was given back
 	busy   []uint32 // by slab: pages lent
-	onSlab func(slab int, mem []byte)
+	onSlab func(slab int, mem []byte, taken bool)
 	class  []uint8           // by page: class+1 of the buffer that starts there, 0 for none
 	lent   []bool            // by page: the buffer that starts there is out
 	free   [classes][]uint32 // by class: first pages of free buffers
@@ -64,6 +66,9 @@ type Pool struct {
 
 // NewPool makes a reactor's pool.
 func NewPool(b *Budget) *Pool { return &Pool{budget: b} }
+
+// Limit is the budget's bound, which all pools share, in bytes.
+func (p *Pool) Limit() int64 { return p.budget.limit }
 
 // Out is the number of buffers that have not been put back.
 func (p *Pool) Out() int { return p.out }
@@ -159,7 +164,7 @@ func (p *Pool) grow() bool {
 	if !p.budget.take() {
 		return false
 	}
-	mem, err := Map(slabSize)
+	mem, err := Map(SlabSize)
 	if err != nil {
 		p.budget.give()
 		return false
@@ -167,7 +172,7 @@ func (p *Pool) grow() bool {
 	slab := p.place()
 	p.slabs[slab] = mem
 	if p.onSlab != nil {
-		p.onSlab(slab, mem)
+		p.onSlab(slab, mem, true)
 	}
 	first := uint32(slab * pages)
 	for page := first; page < first+pages; page += MaxSize / MinSize {

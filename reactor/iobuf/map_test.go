@@ -6,7 +6,7 @@ import (
 )
 
 func TestMappedMemoryIsAlignedZeroAndWhole(t *testing.T) {
-	for _, size := range []int{MinSize, 3 * MinSize, slabSize, slabSize + MinSize, 3 * slabSize} {
+	for _, size := range []int{MinSize, 3 * MinSize, SlabSize, SlabSize + MinSize, 3 * SlabSize} {
 		mem, err := Map(size)
 		if err != nil {
 			t.Fatal(err)

@@ -17,7 +17,7 @@ func (p *Pool) Trim() {
 		}
 		clear(p.class[slab*pages : (slab+1)*pages])
 		if p.onSlab != nil {
-			p.onSlab(slab, nil)
+			p.onSlab(slab, mem, false)
 		}
 		Unmap(mem)
 		p.slabs[slab] = nil
@@ -25,9 +25,6 @@ func (p *Pool) Trim() {
 	}
 }
 
-// OnSlab has fn called, on the pool's reactor, with every slab that the pool takes, and with nil when it gives the slab back.
+// OnSlab has fn called, on the pool's reactor, with every slab that the pool takes, and again before it gives the slab back.
 // A ring registers them with the kernel.
-func (p *Pool) OnSlab(fn func(slab int, mem []byte)) { p.onSlab = fn }
-
-// Slab is the number of the slab that holds b.
-func (b Buf) Slab() int { return int(b.page / pages) }
+func (p *Pool) OnSlab(fn func(slab int, mem []byte, taken bool)) { p.onSlab = fn }

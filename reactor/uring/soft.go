@@ -250,29 +250,6 @@ func (k *soft) noteReady(event *unix.EpollEvent) {
 	}
 }
 
-// Dozer is what a ring in software offers to a thread that waits elsewhere than in the ring's own Wait.
-type Dozer interface {
-	Fd() int    // readable when something has ended since Doze
-	Doze() bool // asks for that, and returns false if something has ended already
-	Wake()      // ends Doze
-	Reset()     // makes Fd unreadable
-}
-
-// Fd is the descriptor of the bell.
-func (k *soft) Fd() int { return k.bell.Fd() }
-
-// Doze has workers ring the bell.
-func (k *soft) Doze() bool {
-	k.waiting.Store(true)
-	return k.pool.ended.Load() == nil
-}
-
-// Wake has them be silent again.
-func (k *soft) Wake() { k.waiting.Store(false) }
-
-// Reset silences the bell.
-func (k *soft) Reset() { k.bell.Reset() }
-
 // cancel ends what was submitted with the user data, and returns how many that were.
 func (k *soft) cancel(q *Ring, userData uint64) int32 {
 	found := k.pool.cancel(q, userData)

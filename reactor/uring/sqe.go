@@ -124,17 +124,21 @@ func (e *SQE) Write(fd int, b []byte, off int64) {
 }
 
 // Readv and Writev prepare e to move the pieces of iov, which stay unchanged until the completion; flags are RWF_ flags.
+// One piece alone becomes a Read or Write, which may be made Fixed.
 func (e *SQE) Readv(fd int, iov []Iovec, off int64, flags uint32) {
-	e.vector(OpReadv, fd, iov, off, flags)
+	e.vector(OpReadv, OpRead, fd, iov, off, flags)
 }
 
 // Writev is Readv in the other direction.
 func (e *SQE) Writev(fd int, iov []Iovec, off int64, flags uint32) {
-	e.vector(OpWritev, fd, iov, off, flags)
+	e.vector(OpWritev, OpWrite, fd, iov, off, flags)
 }
 
-func (e *SQE) vector(op uint8, fd int, iov []Iovec, off int64, flags uint32) {
-	e.Opcode, e.Fd, e.Addr, e.Len = op, int32(fd), iovecAddr(iov), uint32(len(iov))
+func (e *SQE) vector(many, one uint8, fd int, iov []Iovec, off int64, flags uint32) {
+	e.Opcode, e.Fd, e.Addr, e.Len = many, int32(fd), iovecAddr(iov), uint32(len(iov))
+	if len(iov) == 1 {
+		e.Opcode, e.Addr, e.Len = one, iov[0].Base, uint32(iov[0].Len)
+	}
 	e.Off, e.OpFlags = uint64(off), flags
 }
 

@@ -19,7 +19,7 @@ import (
 )
 
 const (
-	limit  = time.Minute
+	limit  = 30 * time.Second
 	screen = 50 // lines
 )
 

@@ -22,10 +22,15 @@ func (s *Sim) recovery() {
 		if n.eng == nil {
 			s.start(n)
 		}
+		for j := range s.nodes {
+			if j != n.index {
+				s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
+			}
+		}
 	}
 	if !s.untilHealthy(60e9) {
 		for try := range 12 {
-			if n := s.roleHolder(); n != nil && try > 4 && s.prof.splitBrain {
+			if n := s.roleHolder(); n != nil && try > 4 {
 				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
 				s.start(n)
 			}
@@ -136,6 +141,7 @@ func (s *Sim) reconnect(n *node, j int, discard bool) {
 	row := rowOf(n.index, j)
 	s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: row}, nil)
 	if n.eng.Peer(row).Conn == engine.StandAlone {
+		s.forgiven = s.forgiven || discard
 		s.command(n, engine.Event{Cmd: engine.CmdConnect, Peer: row, Flag: discard}, nil)
 	}
 }

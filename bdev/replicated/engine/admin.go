@@ -99,6 +99,9 @@ func (e *Engine) diskFailed() {
 		}
 	}
 	e.exposed = e.super.Current
+	if e.lossWait == 0 {
+		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
+	}
 	e.setDisk(Failed)
 	e.setDisk(Diskless)
 	for i := range e.peers {

@@ -123,12 +123,14 @@ func (e *Engine) dropInbox(p *peer) {
 // forgetPeerWrites marks what the peer had not confirmed by a barrier and waits for it no longer.
 func (e *Engine) forgetPeerWrites(p *peer) {
 	p.barriers, p.epochCount, p.inFlight = nil, 0, 0
+	lost := false
 	for o := e.logHead; o != nil; {
 		next := o.next
 		if o.barWait&p.bit() != 0 {
 			e.markMissed(p.row, o.off, o.len)
 			e.tellOthersMissed(p, o)
 			o.barWait &^= p.bit()
+			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()
 		if o.completed {
@@ -138,6 +140,10 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 	}
 	for _, o := range e.flushes {
 		o.barWait &^= p.bit()
+	}
+	if lost && !e.hasDisk() && e.role == Primary && p.cfg.Mode != ModeC {
+		// Writes are acknowledged that perhaps nobody has: this Primary must not go on from older data.
+		e.exposed = e.newUUID()
 	}
 }
 
@@ -152,7 +158,8 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 
 // needsGeneration reports a peer that is about to miss writes for the first time.
 func (e *Engine) needsGeneration(row int) bool {
-	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && !e.mutated(MutNoRotation)
+	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && e.disk > Inconsistent && !e.fencedOut &&
+		!e.mutated(MutNoRotation)
 }
 
 // setCurrent sets the current generation; its bit 0 says whether this node is Primary.
@@ -177,6 +184,9 @@ func (e *Engine) rotate() {
 		case p.mirrors():
 			others = true
 		case e.needsGeneration(i):
+			if Invariants && p.conn == WFReportParams && p.helloSent {
+				panic("a generation ends while it is being compared")
+			}
 			e.super.Rows[i].Bitmap = old
 			if p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask {
 				e.super.Rows[i].Bitmap = p.gen

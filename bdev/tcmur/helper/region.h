@@ -50,7 +50,7 @@ struct cqe {
 	uint32_t gen;
 	int32_t status; /* TCMU_STS_* */
 	uint32_t pad;
-	uint64_t info; /* OP_CAW that found a difference: its offset in bytes */
+	uint64_t info; /* a miscompare: its offset in bytes; TCMU_STS_PASSTHROUGH_ERR: sense key << 16 | ASC << 8 | ASCQ */
 	uint64_t pad2;
 };
 

@@ -223,17 +223,18 @@ static void wake_all(void)
 
 /* ---- doing it ---- */
 
-/* miscompare_at is where compare-and-write found a difference, in bytes of the request. Some handlers subtract the request's
- * offset from a number that is relative already. */
+/* miscompare_at is where the handler says that compare-and-write found a difference, in bytes. */
 static uint64_t miscompare_at(const struct slot *s)
 {
 	const uint8_t *b = s->lib.sense_buf;
-	uint32_t info = (uint32_t)b[3] << 24 | b[4] << 16 | b[5] << 8 | b[6];
-	if (!(b[0] & 0x80))
-		return 0;
-	if (info >= s->e.len)
-		info += (uint32_t)s->e.off;
-	return info < s->e.len ? info : 0;
+	return b[0] & 0x80 ? (uint32_t)b[3] << 24 | b[4] << 16 | b[5] << 8 | b[6] : 0;
+}
+
+/* sense is key, ASC and ASCQ of sense data in the fixed format, for handlers that write their own. */
+static uint64_t sense(const struct slot *s)
+{
+	const uint8_t *b = s->lib.sense_buf;
+	return (uint64_t)(b[2] & 0xf) << 16 | b[12] << 8 | b[13];
 }
 
 static void complete(struct slot *s, int status)
@@ -246,15 +247,17 @@ static void complete(struct slot *s, int status)
 	}
 	if (status == TCMU_STS_MISCOMPARE)
 		c.info = miscompare_at(s);
+	if (status == TCMU_STS_PASSTHROUGH_ERR)
+		c.info = sense(s);
 	atomic_store(&r->running[s->index], 0);
 	pthread_mutex_lock(&r->cq_lock);
 	r->cq[r->cq_tail % geometry.depth] = c;
 	atomic_store(&r->shared->cq_tail, ++r->cq_tail);
 	pthread_mutex_unlock(&r->cq_lock);
 	if (atomic_load(&r->shared->armed) && atomic_exchange(&r->shared->armed, 0)) {
-		if (write(r->pipe, "", 1) < 0) {
-			/* Full: the reactor has a reason to wake up. Gone: the target sees to that. */
-		}
+		/* A full pipe is as good: the reactor has a reason to wake up. */
+		if (write(r->pipe, "", 1) < 0 && errno == EBADF)
+			_exit(3); /* The handler has closed what is not its own. */
 	}
 	atomic_fetch_sub(&outstanding, 1);
 }

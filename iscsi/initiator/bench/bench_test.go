@@ -209,8 +209,14 @@ func TestOptions(t *testing.T) {
 	if err != nil || o.BlockSize != 65536 || o.Span != 1<<30 || o.ReadShare != 70 || o.Spin || o.Reconnect != time.Minute || o.User != "me" || o.Secret != "secret:with:colons" {
 		t.Errorf("%+v, %v", o, err)
 	}
-	for _, args := range []string{"--nonsense", "extra", "--depth 0", "--depth 1025", "--connections 0", "--block-size 100", "--block-size x", "--block-size 8M",
-		"--read-share 101", "--wait often", "--sequential --random", "--span -1", "--span 9E", "--lun 16384", "--duration 0s", "--cmdsn 4294967296"} {
+	o, err = parse([]string{"--depth", "8", "iscsi://me%secret@127.0.0.1:3261/iqn.a:b/3"}, &out, &words)
+	if err != nil || o.Portal != "127.0.0.1:3261" || o.Target != "iqn.a:b" || o.LUN != 3 || o.User != "me" || o.Secret != "secret" {
+		t.Errorf("%+v, %v", o, err)
+	}
+	for _, args := range []string{
+		"--nonsense", "extra", "iscsi://a/b", "iscsi://a/b/c", "iscsi://a/b/1 more", "--depth 0", "--depth 1025", "--connections 0", "--block-size 100", "--block-size x", "--block-size 8M",
+		"--read-share 101", "--wait often", "--sequential --random", "--span -1", "--span 9E", "--lun 16384", "--duration 0s", "--cmdsn 4294967296",
+	} {
 		words.Reset()
 		if Main(strings.Fields(args), &out, &words) != 2 || words.Len() == 0 {
 			t.Errorf("%s: not refused, or without a word", args)

@@ -19,6 +19,6 @@
 //
 // # Files
 //
-// options.go has the flags, run.go the control plane, worker.go the loop, unit.go which unit is next and what it should hold, stamp.go the
+// options.go has the flags, run.go the control plane, connect.go how it connects and reconnects, worker.go the loop, unit.go which unit is next and what it should hold, stamp.go the
 // blocks, histogram.go latencies, report.go the output.
 package bench

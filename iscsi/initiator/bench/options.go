@@ -40,7 +40,7 @@ type Options struct {
 	CmdSN                     uint64
 }
 
-const usage = `usage: pollux bench [options]
+const usage = `usage: pollux bench [options] [iscsi://[USER%SECRET@]HOST:PORT/IQN/LUN]
 
 Loads an iSCSI LUN in a closed loop from one reactor. WRITES DESTROY WHAT IS ON THE LUN.
 
@@ -119,10 +119,13 @@ func parse(args []string, stdout, stderr io.Writer) (*Options, error) {
 			o.Reconnect = time.Minute
 		}
 	}
+	if f.NArg() > 0 {
+		err = errors.Join(err, o.fromURL(f.Arg(0)))
+	}
 	switch {
 	case err != nil:
-	case f.NArg() > 0:
-		err = fmt.Errorf("what is %q?", f.Arg(0))
+	case f.NArg() > 1:
+		err = fmt.Errorf("what is %q?", f.Arg(1))
 	case wait != "spin" && wait != "block":
 		err = fmt.Errorf("--wait %s: want spin or block", wait)
 	case o.Sequential && *random:
@@ -155,6 +158,25 @@ func (o *Options) check() error {
 	case o.Duration <= 0 && o.Count == 0:
 		return errors.New("neither --duration nor --count")
 	}
+	return nil
+}
+
+// fromURL takes portal, target, LUN and secret from a URL as libiscsi writes it; what it has replaces the flags.
+func (o *Options) fromURL(s string) error {
+	rest, found := strings.CutPrefix(s, "iscsi://")
+	if !found {
+		return fmt.Errorf("what is %q? A LUN is iscsi://HOST:PORT/IQN/LUN", s)
+	}
+	if login, after, found := strings.Cut(rest, "@"); found {
+		o.User, o.Secret, _ = strings.Cut(login, "%")
+		rest = after
+	}
+	parts := strings.Split(rest, "/")
+	lun, err := strconv.ParseUint(parts[len(parts)-1], 10, 14)
+	if len(parts) != 3 || err != nil {
+		return fmt.Errorf("%s: want iscsi://HOST:PORT/IQN/LUN", s)
+	}
+	o.Portal, o.Target, o.LUN = parts[0], parts[1], lun
 	return nil
 }
 

@@ -26,6 +26,7 @@ static struct {
 
 #pragma GCC diagnostic ignored "-Winfinite-recursion"
 static volatile int sink;
+static volatile int *volatile nowhere;
 static int overflow(int depth)
 {
 	char frame[4096];
@@ -80,7 +81,7 @@ static int truncate_region(void)
 	int bad = 0;
 	char path[64];
 	for (int fd = 3; fd < 256; fd++)
-		bad += ftruncate(fd, 0) == 0 && fd != the.fd;
+		bad += fd != the.fd && ftruncate(fd, 0) == 0;
 	size_t size;
 	uint8_t *p = region(&size);
 	snprintf(path, sizeof path, "/proc/self/map_files/%lx-%lx", (unsigned long)p, (unsigned long)(p + size));
@@ -106,7 +107,7 @@ static int misbehave(void)
 		close(fd);
 	}
 	const char *m = the.mode;
-	if (strcmp(m, "segv") == 0) *(volatile int *)8 = 1;
+	if (strcmp(m, "segv") == 0) *nowhere = 1;
 	if (strcmp(m, "abort") == 0) abort();
 	if (strcmp(m, "overflow") == 0) return overflow(0);
 	if (strcmp(m, "sleep") == 0) sleep(3600);

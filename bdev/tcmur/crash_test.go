@@ -1,0 +1,264 @@
+package tcmur
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"pollux/bdev"
+	"pollux/reactor"
+)
+
+// trigger is the block at which the test handler bad misbehaves.
+const trigger = 1 << 20 / 512
+
+// TestCrashes: a handler that misbehaves costs its own device some milliseconds; its neighbour answers throughout, and requests that
+// were not to blame are done.
+func TestCrashes(t *testing.T) {
+	for _, c := range []struct {
+		mode     string
+		end      bdev.Status // of the request that has the handler misbehave
+		restarts bool
+	}{
+		{"segv", bdev.StatusHardwareError, true},
+		{"segv1", bdev.StatusOK, true},
+		{"abort", bdev.StatusHardwareError, true},
+		{"abort1", bdev.StatusOK, true},
+		{"overflow", bdev.StatusHardwareError, true},
+		{"overflow1", bdev.StatusOK, true},
+		{"exit1", bdev.StatusOK, true},
+		{"sleep", bdev.StatusHardwareError, true},
+		{"sleep1", bdev.StatusOK, true},
+		{"loop", bdev.StatusHardwareError, true},
+		{"loop1", bdev.StatusOK, true},
+		{"close1", bdev.StatusOK, true},
+		{"fork", bdev.StatusOK, false},
+		{"killgroup", bdev.StatusOK, false},
+		{"truncate", bdev.StatusOK, false},
+		{"lost1", bdev.StatusOK, true},
+		{"fenced1", bdev.StatusOK, true},
+	} {
+		t.Run(c.mode, func(t *testing.T) {
+			t.Parallel()
+			l := newLive(t, reactor.ModeAdaptive)
+			s := l.bad(c.mode)
+			l.create(Options{Name: "neighbour", Cfg: "ram/@", Size: 4 << 20})
+			bad, other, neighbour := l.open(0, "bad"), l.open(1, "bad"), l.open(0, "neighbour")
+			bad.want(bdev.StatusOK, bad.write(8, 8, 7))
+
+			blamed := bad.start(bad.write(trigger, 1, 9))
+			var innocent []<-chan *bdev.Request
+			for i := range uint64(20) {
+				innocent = append(innocent, bad.start(bad.write(100+i, 1, byte(i))), other.start(other.write(200+i, 1, byte(i))))
+			}
+			for i := range byte(50) {
+				neighbour.want(bdev.StatusOK, neighbour.write(uint64(i), 1, i))
+				neighbour.verify(uint64(i), 1, i)
+			}
+			if q := bad.await(blamed); q.Status != c.end {
+				t.Fatalf("the request to blame: %v, want %v", q.Status, c.end)
+			}
+			for _, ended := range innocent {
+				if q := bad.await(ended); q.Status != bdev.StatusOK {
+					t.Fatalf("%v at %d: %v", q.Op, q.LBA, q.Status)
+				}
+			}
+			// What closes descriptors or loses a lock is noticed beside the requests, which may have ended before.
+			bad.verify(8, 8, 7)
+			for i := range uint64(20) {
+				bad.verify(100+i, 1, byte(i))
+				bad.verify(200+i, 1, byte(i))
+			}
+			if c.restarts {
+				waitFor(t, "restart", func() bool {
+					bad.verify(8, 8, 7) // The loss of descriptors is noticed when one is needed.
+					return s.copyReport().Restarts > 0
+				})
+			} else if n := s.copyReport().Restarts; n != 0 {
+				t.Fatalf("%d restarts: %s", n, s.copyReport().LastError)
+			}
+			if err := l.module.Delete("bad"); err != nil {
+				t.Fatal(err)
+			}
+			nothingLeft(t, s)
+		})
+	}
+}
+
+// waitFor waits for what another process or goroutine does soon.
+func waitFor(t *testing.T, what string, cond func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !cond(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("no %s within 20 s", what)
+		}
+	}
+}
+
+// nothingLeft fails the test if a deleted device has left a process or a mapping.
+func nothingLeft(t *testing.T, s *supervisor) {
+	t.Helper()
+	if n := len(processesWith(s.launch.cfg)); n != 0 {
+		t.Errorf("%d processes of the device are left", n)
+	}
+	if s.d.helper.Load() != nil {
+		t.Error("a helper is left")
+	}
+}
+
+// processesWith lists the processes that have text in their command lines.
+func processesWith(text string) (pids []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, f := range files {
+		if b, err := os.ReadFile(f); err == nil && strings.Contains(string(b), "cfg="+text) {
+			pids = append(pids, f)
+		}
+	}
+	return pids
+}
+
+// TestFlood: a handler that logs without end is cut short, costs little, and goes on working.
+func TestFlood(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	s := l.bad("flood1")
+	c := l.open(0, "bad")
+	c.want(bdev.StatusOK, c.write(trigger, 1, 1))
+	waitFor(t, "dropped line", func() bool { return s.launch.logs.dropped.Load() > 10_000 })
+	c.want(bdev.StatusOK, c.write(0, 1, 1))
+	if n := strings.Count(l.logged.String(), "\n"); n > 5*logBurst {
+		t.Errorf("%d lines have been logged", n)
+	}
+	if !strings.Contains(l.logged.String(), "bdev=bad") {
+		t.Error("the lines do not name the device")
+	}
+}
+
+// TestScribble: a handler that writes all over the shared memory harms its own device alone. The long run is 60 s.
+func TestScribble(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	s := l.bad("scribble")
+	l.create(Options{Name: "neighbour", Cfg: "ram/@", Size: 4 << 20})
+	clients := []*client{l.open(0, "bad"), l.open(1, "bad")}
+	neighbour := l.open(1, "neighbour")
+	d := 2 * time.Second
+	if os.Getenv("POLLUX_TEST_FULL") != "" {
+		d = time.Minute
+	}
+	ends := map[bdev.Status]int{}
+	for end := time.Now().Add(d); time.Now().Before(end); {
+		var started []<-chan *bdev.Request
+		for i, c := range clients {
+			started = append(started, c.start(c.write(trigger, 1, 1)))
+			for j := range uint64(8) {
+				started = append(started, c.start(c.read(uint64(i)*100+j, 8)))
+			}
+		}
+		neighbour.want(bdev.StatusOK, neighbour.write(3, 1, 3))
+		neighbour.verify(3, 1, 3)
+		for _, ended := range started {
+			ends[neighbour.await(ended).Status]++
+		}
+	}
+	t.Logf("restarts %d, ends %v, last error %s", s.copyReport().Restarts, ends, s.copyReport().LastError)
+	if s.copyReport().Restarts == 0 {
+		t.Error("the scribbling was not noticed")
+	}
+}
+
+// TestOffline: too many crashes end the attempts, requests fail, and an order brings the device back.
+func TestOffline(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	path := filepath.Join(t.TempDir(), "disk")
+	s := l.create(Options{Name: "bad", Cfg: "bad/segv@" + path, Size: 4 << 20, RestartsMax: 3})
+	c := l.open(0, "bad")
+	for range 2 {
+		c.want(bdev.StatusHardwareError, c.write(trigger, 1, 9))
+	}
+	waitFor(t, "end of attempts", func() bool { return s.copyReport().State == "offline" })
+	c.want(bdev.StatusNotReady, c.write(0, 1, 1))
+	if err := l.module.Restart("bad"); err != nil {
+		t.Fatal(err)
+	}
+	c.want(bdev.StatusOK, c.write(0, 1, 1))
+}
+
+// TestHeldRequestsCanBeAborted: while there is no helper, an abort ends its target, and a reset everything.
+func TestHeldRequestsCanBeAborted(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	s := l.bad("sleep")
+	c := l.open(0, "bad")
+	first := c.start(c.write(trigger, 1, 9))
+	waitFor(t, "hang", func() bool { return s.copyReport().Restarts > 0 })
+	// Alone in the new helper, it hangs again: everything else waits.
+	held := c.write(0, 1, 1)
+	done := make(chan struct{})
+	held.Done = func(*bdev.Request) { close(done) }
+	if err := c.r.Call(func() { c.c.Submit(&held) }); err != nil {
+		t.Fatal(err)
+	}
+	c.want(bdev.StatusOK, bdev.Request{Op: bdev.OpAbort, Target: &held})
+	<-done
+	if held.Status != bdev.StatusAborted {
+		t.Fatalf("aborted while held: %v", held.Status)
+	}
+	if q := c.await(first); q.Status != bdev.StatusHardwareError {
+		t.Fatalf("the second hang: %v", q.Status)
+	}
+}
+
+// TestDeleteWhileHanging: deletion does not wait for a handler that never answers.
+func TestDeleteWhileHanging(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	s := l.create(Options{Name: "bad", Cfg: "bad/loop@" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Hour})
+	c := l.open(0, "bad")
+	ended := c.start(c.write(trigger, 1, 9))
+	if err := l.module.Delete("bad"); err != nil {
+		t.Fatal(err)
+	}
+	if q := c.await(ended); q.Status == bdev.StatusOK {
+		t.Fatalf("a request of an endless loop: %v", q.Status)
+	}
+	nothingLeft(t, s)
+}
+
+// TestTargetDies: a helper whose target is gone ends by itself.
+func TestTargetDies(t *testing.T) {
+	for _, mode := range []string{"none", "hangclose", "loop"} {
+		t.Run(mode, func(t *testing.T) {
+			l := newLive(t, reactor.ModeAdaptive)
+			s := l.bad(mode)
+			c := l.open(0, "bad")
+			ended := c.start(c.write(trigger, 1, 9))
+			h := s.d.helper.Load()
+			_ = h.control.CloseWrite()
+			if err := h.control.CloseRead(); err != nil {
+				t.Fatal(err)
+			}
+			waitFor(t, "end of the helper", func() bool {
+				return errors.Is(syscall.Kill(h.cmd.Process.Pid, 0), syscall.ESRCH)
+			})
+			c.await(ended)
+		})
+	}
+}
+
+// TestFailedOpen: what the handler says is in the error, and nothing is left.
+func TestFailedOpen(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	for mode, want := range map[string]string{"noopen": "input/output error", "hangopen": "not opened the device"} {
+		_, err := l.module.Create(t.Context(), Options{
+			Name: "bad", Cfg: fmt.Sprintf("bad/%s@%s", mode, filepath.Join(t.TempDir(), "x")), Size: 1 << 20, Timeout: time.Second,
+		})
+		if err == nil || !strings.Contains(strings.ToLower(err.Error()), want) {
+			t.Errorf("%s: %v, want %q", mode, err, want)
+		}
+	}
+	if n := len(processesWith("bad/")); n != 0 {
+		t.Errorf("%d processes are left", n)
+	}
+}
