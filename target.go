@@ -13,6 +13,7 @@ import (
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
 	"pollux/bdev/passthru"
+	"pollux/bdev/tcmur"
 	"pollux/iscsi"
 	"pollux/reactor"
 	"pollux/reactor/iobuf"
@@ -44,6 +45,7 @@ func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 		malloc.New(t.registry),
 		null.New(t.registry),
 		passthru.New(t.registry),
+		tcmur.New(t.registry, tcmur.Config{}),
 	}
 }
 
