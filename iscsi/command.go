@@ -100,7 +100,7 @@ func (t *task) extend(ahs []byte) bool {
 // startIn runs a command that takes no data, as soon as there is memory for what it returns.
 func (t *task) startIn() {
 	if !t.getMemory(t.inLength()) {
-		t.local.starvedTask(t)
+		t.starve()
 		return
 	}
 	t.execute()
@@ -112,7 +112,7 @@ func (t *task) inLength() uint32 { return min(t.DataInMax, t.ExpectedIn) }
 // resume goes on with a task that has waited for memory; false: there is still none.
 func (t *task) resume() bool {
 	if t.conn.state != connRunning {
-		t.waiting = false
+		t.unstarve() // It is ending; the nexus has it.
 		return true
 	}
 	n := t.gather.wanted
@@ -122,7 +122,7 @@ func (t *task) resume() bool {
 	if !t.getMemory(n) {
 		return false
 	}
-	t.waiting = false
+	t.unstarve()
 	if t.gather.wanted > 0 {
 		t.advance()
 	} else {
@@ -184,7 +184,7 @@ func (t *task) recall() bool {
 
 // stopGather makes sure that nothing more happens to the task's memory: what still comes of its data is stray.
 func (t *task) stopGather() {
-	t.local.unstarve(t)
+	t.unstarve()
 	if t.conn.sink.task == t {
 		t.conn.sink = sink{}
 	}

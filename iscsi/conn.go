@@ -36,10 +36,14 @@ type conn struct {
 
 	statSN   uint32
 	out      outputList
-	controls int   // queued
-	tasks    *task // all live tasks
-	live     int   // how many
-	managing int   // task management functions under way
+	filled   uint32 // bytes of data in the send being filled
+	controls int    // queued
+	tasks    *task  // all live tasks
+	live     int    // how many
+	managing int    // task management functions under way
+
+	held                int64 // memory within the connection's share
+	waitFirst, waitLast *task // tasks that wait for memory
 
 	text textState
 	ping pinger
@@ -67,12 +71,15 @@ func (s *session) openHere(lc *loginConn) {
 	c := &conn{local: l, session: s, statSN: lc.statSN(), cid: lc.login.CID}
 	s.conn = c
 	s.expCmdSN = lc.login.CmdSN
-	s.window = min(s.queueDepth(), lc.view.options.MaxQueueDepth)
+	s.window = min(s.queueDepth(), lc.view.options.MaxQueueDepth, l.windowFor(&s.params))
 	s.maxCmdSN = s.expCmdSN - 1
 	c.negotiated(&s.params)
 	l.conns = append(l.conns, c)
 	l.count(countSessions)
 	c.sock.Open(l.r, lc.fd, c)
+	if l.server.coalesce {
+		c.sock.HoldOutput()
+	}
 	c.opened = l.r.Now()
 	if s.target != nil {
 		s.nexus = s.target.node.device.OpenNexus(l.r, s.initiatorPort(), s.targetPort())

@@ -51,7 +51,7 @@ func (t *task) startGather(h *BHS) {
 			t.answerStatus(scsi.StatusTaskSetFull)
 			return
 		}
-		c.local.starvedTask(t)
+		t.starve()
 		return
 	}
 	c.sink = sink{kind: sinkCommand, task: t}

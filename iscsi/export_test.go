@@ -21,7 +21,8 @@ func (s *Server) Held() (all []string) {
 	for _, l := range s.locals {
 		add("logins", len(l.logins))
 		add("connections", len(l.conns))
-		add("tasks waiting for memory", len(l.starved))
+		add("connections waiting for memory", len(l.mem.hungry))
+		add("bytes beyond the shares", int(l.mem.extra))
 		free := 0
 		for t := l.tasks.free; t != nil; t = t.next {
 			free++

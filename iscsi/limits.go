@@ -40,9 +40,14 @@ const (
 	// DataInQuantum is how many bytes of one task's read data are queued before another task's answer gets its turn.
 	DataInQuantum = 64 << 10
 
+	// SendMax is how many bytes of data, about, leave in one send, so that what becomes ready meanwhile does not wait for long.
+	SendMax = 1 << 20
+
 	// TaskSlab is how many tasks a reactor's free list grows by.
 	TaskSlab = 32
 
+	// HungryBatch is how many connections that wait for memory try in one go.
+	HungryBatch = 64
 	// MemoryRetry is how soon a reactor that ran out of buffers looks again, in case another reactor has given some back.
 	MemoryRetry = time.Millisecond
 

@@ -20,7 +20,7 @@ type local struct {
 
 	tasks    taskPool
 	controls *control // free list
-	starved  []*task  // tasks that wait for memory, in order
+	mem      memory
 	feed     reactor.Message
 	retry    reactor.Timer
 
@@ -40,6 +40,7 @@ func newLocal(s *Server, r *reactor.Reactor) *local {
 // start takes what only the reactor itself may take (on r).
 func (l *local) start() {
 	l.pool = l.r.Buffers()
+	l.shareOut()
 	l.retry.Bind(l.r, l.feedStarved)
 }
 

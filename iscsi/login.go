@@ -218,7 +218,8 @@ func (l *TargetLogin) negotiate(pairs []Pair, first bool, text []byte) ([]byte, 
 	for _, p := range pairs {
 		switch {
 		case isName(p.Key):
-			if !first {
+			// RFC 7143 6.2 has no key twice, but libiscsi says its names again when it goes on to the next stage.
+			if !first && !l.Keys.repeats(p) {
 				return text, LoginInitiatorError
 			}
 		case isAuthKey(p.Key) && l.stage == StageSecurity:

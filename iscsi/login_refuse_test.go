@@ -39,6 +39,7 @@ func TestTargetRefuses(t *testing.T) {
 		{"no initiator name", anyone, []iscsi.PDU{login(1, 3, true, "SessionType=Discovery")}, iscsi.LoginMissingParameter},
 		{"no text", anyone, []iscsi.PDU{login(1, 3, true, "")}, iscsi.LoginMissingParameter},
 		{"name twice", anyone, []iscsi.PDU{login(1, 3, true, names+" InitiatorName=iqn.host")}, iscsi.LoginInitiatorError},
+		{"name changed", anyone, []iscsi.PDU{login(0, 1, true, names+" AuthMethod=None"), login(1, 3, true, "InitiatorName=iqn.other")}, iscsi.LoginInitiatorError},
 		{"name later", anyone, []iscsi.PDU{login(0, 0, false, "InitiatorName=iqn.a SessionType=Discovery"), login(0, 0, false, "TargetName=iqn.a")}, iscsi.LoginInitiatorError},
 		{"broken text", anyone, []iscsi.PDU{edit(login(1, 3, true, names), func(p *iscsi.PDU) { p.Data = p.Data[:len(p.Data)-1] })}, iscsi.LoginInitiatorError},
 		{"reserved stage", anyone, []iscsi.PDU{login(2, 3, true, names)}, iscsi.LoginInitiatorError},
@@ -78,6 +79,20 @@ func TestTargetRefuses(t *testing.T) {
 				t.Errorf("%s: %v, want %v", c.name, rsp.LoginStatus(), c.want)
 			}
 		}
+	}
+}
+
+// TestNamesSaidAgain: libiscsi says its names in each stage.
+func TestNamesSaidAgain(t *testing.T) {
+	target := newTarget(anyone)
+	var rsp iscsi.BHS
+	for _, p := range []iscsi.PDU{login(0, 1, true, names+" AuthMethod=None"), login(1, 3, true, names)} {
+		if _, step := target.Handle(&p.BHS, p.Data, &rsp, nil); step == iscsi.LoginOver {
+			t.Fatalf("refused: %v", rsp.LoginStatus())
+		}
+	}
+	if rsp.NSG() != iscsi.StageFullFeature || !rsp.Transit() {
+		t.Errorf("not in full feature phase: %x", rsp)
 	}
 }
 

@@ -61,6 +61,12 @@ func (n *Negotiation) Take(p Pair, stage Stage) (reply string, ok bool) {
 	return n.respond(i, p.Value)
 }
 
+// repeats tells whether a pair says a name again that was taken already, unchanged.
+func (n *Negotiation) repeats(p Pair) bool {
+	i, known := keyIndex[p.Key]
+	return known && n.settled[i] && keys[i].kind == kindText && *keys[i].text(&n.Result) == p.Value
+}
+
 // takeUnknown: RFC 7143 6.2: what is not understood is said to be so; such an answer is no question.
 func (n *Negotiation) takeUnknown(p Pair) (string, bool) {
 	if isReservedValue(p.Value) {
@@ -210,7 +216,8 @@ func (n *Negotiation) defaultWillDo(k *key) bool {
 	}
 }
 
-// Offer appends everything that we, as the initiator, originate in the operational stage.
+// Offer appends everything that we, as the initiator, originate in the operational stage. Keys that RFC 7143 added are offered
+// only where their defaults will not do.
 func (n *Negotiation) Offer(text []byte) []byte {
 	for i := range keys {
 		k := &keys[i]
@@ -218,6 +225,9 @@ func (n *Negotiation) Offer(text []byte) []byte {
 			continue
 		}
 		if k.use&useDiscovery == 0 && n.Own.Discovery() || k.use&useLeading != 0 && !n.Leading {
+			continue
+		}
+		if k.use&useLater != 0 && n.defaultWillDo(k) {
 			continue
 		}
 		text = n.offer(text, i)

@@ -63,6 +63,7 @@ const (
 // Fill queues answers in turn until the send set is full (sock.Handler). StatSN is given out here, so that it is in the
 // order of sending.
 func (c *conn) Fill() {
+	c.filled = 0
 	for c.out.head != nil {
 		o := c.out.head
 		c.out.remove(o)
@@ -92,8 +93,13 @@ func (c *conn) say(o *output) {
 // headRoom is the most that the digests and the padding of one PDU add to its header and inline data.
 const headRoom = 2*DigestLength + 3
 
-// room reports whether a PDU with inline bytes of data and pieces of attached data fits.
+// room reports whether a PDU with inline bytes of data and pieces of attached data fits. What does not is asked for when this
+// send has ended.
 func (c *conn) room(inline, pieces int) bool {
+	if c.filled >= SendMax {
+		c.sock.Dirty()
+		return false
+	}
 	if pieces > 0 {
 		pieces++ // padding and data digest behind the data
 	}

@@ -201,7 +201,8 @@ func (*nothing) Broken(Fault)             {}
 
 func FuzzDecoder(f *testing.F) {
 	for digests := range 4 {
-		f.Add(encode(samples(), digests&1 != 0, digests&2 != 0), digests&1 != 0, digests&2 != 0, 7)
+		few := samples()[5:7] // the fuzzer shrinks what it finds, which takes it long with long seeds
+		f.Add(encode(few, digests&1 != 0, digests&2 != 0), digests&1 != 0, digests&2 != 0, 7)
 	}
 	f.Fuzz(func(t *testing.T, stream []byte, hd, dd bool, cut int) {
 		whole, pieces := collector{}, collector{}

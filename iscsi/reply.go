@@ -134,6 +134,7 @@ func (t *task) fillDataIn() bool {
 	r.dataSN++
 	r.sent += n
 	r.turn += n
+	c.filled += n
 	return true
 }
 

@@ -117,11 +117,12 @@ func (c *config) ownParams() Params {
 // digestPreference: the initiator's preference decides, since it is the first of its list that counts.
 const digestPreference = None + "," + CRC32C
 
-// targetAuth turns a policy into what the login machine asks. An auth group that does not exist knows nobody.
+// targetAuth turns a policy into what the login machine asks. An auth group that does not exist knows nobody: where CHAP is
+// not required it is not offered then, so that an initiator that has a secret for a target can discover without one.
 func (c *config) targetAuth(p authPolicy) TargetAuth {
 	group := c.authGroup(p.Group)
 	return TargetAuth{
-		AllowNone: !p.Require, AllowCHAP: !p.Disable, NeedMutual: p.Mutual,
+		AllowNone: !p.Require, AllowCHAP: p.Require || !p.Disable && group != nil, NeedMutual: p.Mutual,
 		Secret: func(name string) (CHAPSecret, bool) {
 			if group == nil {
 				return CHAPSecret{}, false

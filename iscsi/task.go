@@ -32,7 +32,8 @@ type task struct {
 
 	next, prev *task  // live tasks of the connection; next alone in the free list
 	output     output // place in the connection's output queue
-	waiting    bool   // in local.starved
+	waiting    bool   // for memory
+	waitNext   *task  // behind it, of the same connection
 
 	gather gather
 	reply  reply
@@ -40,6 +41,8 @@ type task struct {
 	bufs   [DataPiecesMax]iobuf.Buf
 	pieces [DataPiecesMax][]byte
 	nbufs  int
+	held   int64 // bytes accounted for
+	extra  bool  // to local.extra, not to the connection's share
 
 	sent reactor.Message // the memory of the answer has left
 }
@@ -91,36 +94,6 @@ func (t *task) leave() {
 	c.settle()
 }
 
-// getMemory takes buffers for n bytes, all or none, and makes t.pieces them, cut to n bytes.
-func (t *task) getMemory(n uint32) bool {
-	for n > 0 {
-		size := min(n, iobuf.MaxSize)
-		b, ok := t.local.pool.Get(int(size))
-		if !ok {
-			t.putMemory()
-			return false
-		}
-		t.bufs[t.nbufs] = b
-		t.pieces[t.nbufs] = b.Bytes()[:size]
-		t.nbufs++
-		n -= size
-	}
-	return true
-}
-
-func (t *task) putMemory() {
-	if t.nbufs == 0 {
-		return
-	}
-	for i := range t.nbufs {
-		t.local.pool.Put(t.bufs[i])
-		t.bufs[i], t.pieces[i] = iobuf.Buf{}, nil
-	}
-	t.nbufs = 0
-	t.DataOut, t.DataIn = nil, nil
-	t.local.memoryFreed()
-}
-
 // copyIn stores p at offset of the task's memory; what lies beyond is dropped.
 func (t *task) copyIn(offset uint32, p []byte) {
 	for i := int(offset / iobuf.MaxSize); i < t.nbufs && len(p) > 0; i++ {
@@ -152,49 +125,4 @@ func (t *task) attach(offset, n uint32, digest bool) Digest {
 // piecesOf is how many pieces n bytes from offset touch.
 func piecesOf(offset, n uint32) int {
 	return int((offset+n+iobuf.MaxSize-1)/iobuf.MaxSize - offset/iobuf.MaxSize)
-}
-
-// starvedTask puts the task at the end of the line for memory. resume is called when there is some.
-func (l *local) starvedTask(t *task) {
-	t.waiting = true
-	l.starved = append(l.starved, t)
-	l.count(countStarved)
-	l.retry.Start(MemoryRetry)
-}
-
-// memoryFreed lets those that wait for memory try again later in this pass.
-func (l *local) memoryFreed() {
-	if len(l.starved) > 0 && !l.feed.Queued() {
-		l.r.Defer(&l.feed)
-	}
-}
-
-// feedStarved gives memory to the first in line, as far as it goes. Tasks that have ended meanwhile are passed over.
-func (l *local) feedStarved() {
-	n := 0
-	for n < len(l.starved) {
-		t := l.starved[n]
-		if t != nil && !t.resume() {
-			break
-		}
-		l.starved[n] = nil
-		n++
-	}
-	l.starved = append(l.starved[:0], l.starved[n:]...)
-	if len(l.starved) > 0 {
-		l.retry.Start(MemoryRetry)
-	}
-}
-
-// unstarve takes a task that ends out of the line.
-func (l *local) unstarve(t *task) {
-	if !t.waiting {
-		return
-	}
-	t.waiting = false
-	for i, w := range l.starved {
-		if w == t {
-			l.starved[i] = nil
-		}
-	}
 }

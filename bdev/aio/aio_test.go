@@ -36,14 +36,28 @@ func TestContract(t *testing.T) {
 		{"without fallocate", func(f *file) { f.punches, f.zeroes = false, false }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			// The simulated kernel gives short counts at any byte, so that a block is read and written in two goes at times.
-			bdevtest.Run(t, bdevtest.Suite{Tears: true, Allocates: true, Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
-				f, _ := simulated(e.World, blockSize, blocks*uint64(blockSize))
-				c.change(f)
-				register(e, "file", f)
-				return "file"
-			}})
+			bdevtest.Run(t, suite(c.change))
 		})
+	}
+}
+
+// suite is the contract of files of the simulated kernel, which are changed before they become devices. That kernel gives short
+// counts at any byte, so that a block is read and written in two goes at times.
+func suite(change func(*file)) bdevtest.Suite {
+	var world *reactortest.World
+	var data *reactortest.File
+	return bdevtest.Suite{
+		Tears: true, Allocates: true,
+		Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
+			var f *file
+			f, data = simulated(e.World, blockSize, blocks*uint64(blockSize))
+			change(f)
+			register(e, "file", f)
+			data.Record()
+			world = e.World
+			return "file"
+		},
+		Crash: func() { world.PowerLoss(data) },
 	}
 }
 

@@ -153,6 +153,12 @@ func (t *transfer) begin(r *bdev.Request) {
 			t.end(bdev.StatusOK)
 			return
 		}
+		if bdev.Mutated(bdev.MutateFlushAnswersEarly) {
+			t.op.SQE().Fsync(b.file.fd, true)
+			t.request = nil
+			r.Complete(bdev.StatusOK)
+			return
+		}
 	default:
 	}
 	t.submit()
@@ -181,16 +187,35 @@ func (t *transfer) submit() {
 	}
 	f := t.q.b.file
 	switch op {
-	case bdev.OpRead:
-		t.op.SQE().Readv(f.fd, t.iov[t.first:], int64(t.off), 0)
-	case bdev.OpWrite:
-		t.op.SQE().Writev(f.fd, t.iov[t.first:], int64(t.off), t.writeFlags())
+	case bdev.OpRead, bdev.OpWrite:
+		t.move(op)
 	case bdev.OpFlush:
 		t.op.SQE().Fsync(f.fd, true)
 	case bdev.OpUnmap, bdev.OpWriteZeroes:
 		t.op.SQE().Fallocate(f.fd, t.allocateMode(), int64(t.off), int64(t.left))
 	default:
 		t.end(bdev.StatusUnsupported)
+	}
+}
+
+// move asks the kernel to read or write. One piece alone goes without a vector, and from a registered buffer if it lies in one.
+func (t *transfer) move(op bdev.Op) {
+	fd, iov, e := t.q.b.file.fd, t.iov[t.first:], t.op.SQE()
+	switch {
+	case op == bdev.OpRead && len(iov) == 1:
+		e.Read(fd, uring.Bytes(iov[0].Base, int(iov[0].Len)), int64(t.off))
+	case op == bdev.OpRead:
+		e.Readv(fd, iov, int64(t.off), 0)
+	case len(iov) == 1:
+		e.Write(fd, uring.Bytes(iov[0].Base, int(iov[0].Len)), int64(t.off))
+		e.OpFlags = t.writeFlags()
+	default:
+		e.Writev(fd, iov, int64(t.off), t.writeFlags())
+	}
+	if len(iov) == 1 {
+		if index, ok := t.q.r.Fixed(iov[0]); ok {
+			e.Fixed(index)
+		}
 	}
 }
 

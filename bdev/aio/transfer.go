@@ -8,6 +8,10 @@ import (
 
 // ended takes the kernel's answer: bytes, or a negative errno.
 func (t *transfer) ended(res int64) {
+	if bdev.Mutated(bdev.MutateFlushAnswersEarly) && t.request == nil {
+		t.next, t.q.free = t.q.free, t
+		return
+	}
 	if res < 0 {
 		t.failed(syscall.Errno(-res))
 		return

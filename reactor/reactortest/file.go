@@ -10,9 +10,14 @@ import (
 
 // File is a simulated file. Data is its content; a test may look at it and change it between steps.
 type File struct {
-	Data   []byte
-	Syncs  int // fsync operations that have ended well
-	synced []byte
+	Data  []byte
+	Syncs int // fsync operations that have ended well
+	// Fault, if not nil, is asked before every write, sync and allocation whether it fails, and how.
+	Fault func(*uring.SQE) syscall.Errno
+
+	synced    []byte
+	recording bool
+	unsynced  []change // while recording: what is not synced, in order
 }
 
 // Synced is the content at the last fsync, nil before the first: what a power failure is sure to leave.
@@ -43,13 +48,11 @@ func (w *World) attemptFile(o *operation, f *File) {
 		o.complete(int32(total), 0, false)
 	case uring.OpWrite, uring.OpWriteFixed, uring.OpWritev:
 		w.unchanged(o)
-		o.complete(int32(w.writeFile(f, int(o.e.Off), o.data)), 0, false)
+		o.complete(w.writeFile(f, &o.e, o.data), 0, false)
 	case uring.OpFsync:
-		f.Syncs++
-		f.synced = append([]byte(nil), f.Data...)
-		o.complete(0, 0, false)
+		o.complete(-int32(f.fsync(&o.e)), 0, false)
 	case uring.OpFallocate:
-		o.complete(f.fallocate(o.e.Len, int(o.e.Off), int(o.e.Addr)), 0, false)
+		o.complete(f.fallocate(&o.e), 0, false)
 	default:
 		o.fail(syscall.EOPNOTSUPP)
 	}
@@ -68,13 +71,18 @@ func (w *World) readFile(f *File, off int, to []byte) int {
 }
 
 // writeFile writes as pwrite does: the file grows, and by chance the write is short.
-func (w *World) writeFile(f *File, off int, from []byte) int {
-	n := len(from)
+func (w *World) writeFile(f *File, e *uring.SQE, from []byte) int32 {
+	if errno := f.fault(e); errno != 0 {
+		return -int32(errno)
+	}
+	off, n := int(e.Off), len(from)
 	if n > 1 && w.chance(16) {
 		n = 1 + w.rng.IntN(n-1)
 	}
 	f.grow(off + n)
-	return copy(f.Data[off:], from[:n])
+	copy(f.Data[off:], from[:n])
+	f.changed(off, n, isDurable(e))
+	return int32(n)
 }
 
 func (f *File) grow(size int) {
@@ -84,12 +92,18 @@ func (f *File) grow(size int) {
 }
 
 // fallocate allocates, zeroes or punches, which all end in zeroes or nothing here.
-func (f *File) fallocate(mode uint32, off, length int) int32 {
+func (f *File) fallocate(e *uring.SQE) int32 {
+	if errno := f.fault(e); errno != 0 {
+		return -int32(errno)
+	}
+	mode, off, length := e.Len, int(e.Off), int(e.Addr)
 	if mode&unix.FALLOC_FL_KEEP_SIZE == 0 {
 		f.grow(off + length)
 	}
 	if mode&(unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_ZERO_RANGE) != 0 && off < len(f.Data) {
-		clear(f.Data[off:min(off+length, len(f.Data))])
+		end := min(off+length, len(f.Data))
+		clear(f.Data[off:end])
+		f.changed(off, end-off, false)
 	}
 	return 0
 }

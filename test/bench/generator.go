@@ -20,9 +20,9 @@ type outcome struct {
 	Errors  int64              `json:"errors"`
 }
 
-// generator makes the command that puts a load on a LUN for a time, and reads what it printed.
+// generator makes the command that puts a load on a server's LUN for a time, and reads what it printed.
 type generator struct {
-	command func(url string, l load, d time.Duration) (*exec.Cmd, error)
+	command func(s *target.Server, l load, d time.Duration) (*exec.Cmd, error)
 	read    func(output []byte) (outcome, error)
 	writes  bool // can it write?
 }
@@ -32,14 +32,21 @@ var generators = map[string]generator{
 	"libiscsi": {perfCommand, readPerf, false},
 }
 
-// polluxCommand is Pollux's own generator.
-func polluxCommand(url string, l load, d time.Duration) (*exec.Cmd, error) {
+// polluxCommand is Pollux's own generator. It sends one command per system call, as libiscsi does, and waits by spinning.
+func polluxCommand(s *target.Server, l load, d time.Duration) (*exec.Cmd, error) {
 	binary, err := target.PolluxBinary()
 	if err != nil {
 		return nil, err
 	}
-	return exec.Command(binary, "bench", "--json", "--depth", strconv.Itoa(l.depth), "--block-size", strconv.Itoa(l.block),
-		"--read-share", strconv.Itoa(l.read), "--duration", d.String(), url), nil
+	args := []string{
+		"bench", "--json", "--portal", s.Portal(), "--target", target.IQN("disk"), "--lun", strconv.Itoa(s.LUN(0)),
+		"--depth", strconv.Itoa(l.depth), "--block-size", strconv.Itoa(l.block), "--read-share", strconv.Itoa(l.read),
+		"--duration", d.String(),
+	}
+	if l.sequential {
+		args = append(args, "--sequential")
+	}
+	return exec.Command(binary, args...), nil
 }
 
 func readPollux(output []byte) (outcome, error) {
@@ -51,14 +58,14 @@ func readPollux(output []byte) (outcome, error) {
 }
 
 // perfCommand is libiscsi's iscsi-perf, which can read alone; a second opinion.
-func perfCommand(url string, l load, d time.Duration) (*exec.Cmd, error) {
+func perfCommand(s *target.Server, l load, d time.Duration) (*exec.Cmd, error) {
 	path, err := target.Program("iscsi-perf")
 	if err != nil {
 		return nil, err
 	}
 	seconds := max(1, int(d.Round(time.Second)/time.Second))
 	return exec.Command(path, "-r", "-m", strconv.Itoa(l.depth), "-b", strconv.Itoa(l.block/blockSize),
-		"-t", strconv.Itoa(seconds), url), nil
+		"-t", strconv.Itoa(seconds), s.URL("disk", 0)), nil
 }
 
 var perfIOPS = regexp.MustCompile(`iops average (\d+)`)
@@ -80,8 +87,8 @@ type generation struct {
 }
 
 // start runs the generator on cores, in the background.
-func (g generator) start(ctx context.Context, cores, url string, l load, d time.Duration) (*generation, error) {
-	cmd, err := g.command(url, l, d)
+func (g generator) start(ctx context.Context, cores string, s *target.Server, l load, d time.Duration) (*generation, error) {
+	cmd, err := g.command(s, l, d)
 	if err != nil {
 		return nil, err
 	}

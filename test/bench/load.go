@@ -12,21 +12,23 @@ type load struct {
 	block int // bytes
 	depth int
 	read  int // percent
+
+	sequential bool
 }
 
 var loads = []load{
-	{"4k-read-1", 4 << 10, 1, 100},
-	{"4k-read-32", 4 << 10, 32, 100},
-	{"4k-read-128", 4 << 10, 128, 100},
-	{"4k-write-1", 4 << 10, 1, 0},
-	{"4k-write-32", 4 << 10, 32, 0},
-	{"4k-write-128", 4 << 10, 128, 0},
-	{"256k-read-16", 256 << 10, 16, 100},
-	{"256k-write-16", 256 << 10, 16, 0},
+	{name: "4k-read-1", block: 4 << 10, depth: 1, read: 100},
+	{name: "4k-read-32", block: 4 << 10, depth: 32, read: 100},
+	{name: "4k-read-128", block: 4 << 10, depth: 128, read: 100},
+	{name: "4k-write-1", block: 4 << 10, depth: 1, read: 0},
+	{name: "4k-write-32", block: 4 << 10, depth: 32, read: 0},
+	{name: "4k-write-128", block: 4 << 10, depth: 128, read: 0},
+	{name: "256k-read-16", block: 256 << 10, depth: 16, read: 100},
+	{name: "256k-write-16", block: 256 << 10, depth: 16, read: 0},
 }
 
 // fill is the load that writes a LUN before it is measured, so that nothing is read that was never written.
-var fill = load{"fill", 256 << 10, 16, 0}
+var fill = load{name: "fill", block: 256 << 10, depth: 16, sequential: true}
 
 // choose returns the loads whose names match one of the patterns.
 func choose(patterns string) ([]load, error) {

@@ -57,7 +57,7 @@ func readUsage(s *target.Server) (usage, error) {
 
 // measure puts load l on the server for d and reads its processor time while the load is steady.
 func (b bench) measure(ctx context.Context, s *target.Server, l load, d time.Duration) (sample, error) {
-	run, err := b.generator.start(ctx, b.clientCores, s.URL("disk", 0), l, d+2*settle)
+	run, err := b.generator.start(ctx, b.clientCores, s, l, d+2*settle)
 	if err != nil {
 		return sample{}, err
 	}

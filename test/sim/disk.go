@@ -124,7 +124,11 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }
 	}
-	s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })
+	delay := s.diskDelay()
+	if n.slowUntil > s.now && s.rng.IntN(3) == 0 {
+		delay += s.rng.Int64N(700e6)
+	}
+	s.after(delay, func() { s.diskDone(n, d, io) })
 }
 
 func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {

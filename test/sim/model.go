@@ -43,6 +43,7 @@ type request struct {
 	floors []version // read: what it may not be older than; flush: what was acknowledged when it began
 	tenure int
 	fua    bool
+	peers  map[int]int // flush: who was in sync when it began, by incarnation
 }
 
 func (m *model) init(blocks int) {
@@ -109,6 +110,9 @@ func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	broken := false
+	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
+		s.violate("node %d is promoted in the middle of a resync", n.index)
+	}
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
@@ -132,6 +136,7 @@ func (s *Sim) beginTenure(n *node) {
 					f.valid, f.dur = true, 0
 				}
 				f.cur = max(f.dur, s.lowest(m.blocks[b].base))
+				f.valid = f.valid && n.eng.View().Disk == engine.UpToDate
 			} else if !s.inSync(n, s.nodes[i]) {
 				f.valid = false
 			}
@@ -214,6 +219,12 @@ func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua b
 		for b := range m.blocks {
 			r.floors = append(r.floors, m.ackedOrBase(b, s))
 		}
+		r.peers = map[int]int{}
+		for i, o := range s.nodes {
+			if o != n && s.prof.mode == engine.ModeC && s.inSync(n, o) {
+				r.peers[i] = o.inc
+			}
+		}
 	}
 	m.requests[r.id] = r
 	s.step(n, &ev)
@@ -275,7 +286,9 @@ func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
 
 func (m *model) completeFlush(s *Sim, n *node, r *request, mask uint16) {
 	for i := range s.nodes {
-		if !m.has(s, n, mask, i) {
+		inc, peer := r.peers[i]
+		peer = peer && inc == s.nodes[i].inc && s.inSync(n, s.nodes[i])
+		if i == n.index && mask&engine.HostBit == 0 || i != n.index && !peer {
 			continue
 		}
 		for b := range m.blocks {

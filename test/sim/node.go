@@ -15,6 +15,8 @@ type node struct {
 	disks       []*disk
 	wants       []bool // per node: a connection is wanted
 	pausedUntil int64
+	slowUntil   int64
+	partial     bool   // in the middle of a resync, whatever happens to its engine
 	fence       uint64 // highest fencing epoch that it has accepted
 	target      bool   // a resync from another node is under way
 	primary     bool   // it has answered a promotion, and no demotion since

@@ -43,6 +43,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 			}
 		}
 	}
+	n.partial = n.partial && v.Disk != engine.UpToDate || source >= 0 && v.Disk == engine.Inconsistent
 	if source < 0 {
 		n.target = false
 		return
@@ -52,7 +53,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 	}
 	n.target = true
 	m := &s.model
-	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && s.prof.mode == engine.ModeC {
+	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
 		for b := range m.blocks {
 			f, g := m.floor(b, n.index), m.floor(b, source)
 			c := s.lowest(s.content(o, b))
@@ -70,7 +71,10 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 }
 
 // workload keeps the front end busy until stop says so.
-func (s *Sim) workload(d int64) {
+func (s *Sim) workload(d int64) { s.workloadUntil(d, func() bool { return false }) }
+
+// workloadUntil is workload that ends early when done says so.
+func (s *Sim) workloadUntil(d int64, done func() bool) {
 	end := s.now + d
 	var issue func()
 	issue = func() {
@@ -85,7 +89,8 @@ func (s *Sim) workload(d int64) {
 	for range 1 + s.prof.depth/3 {
 		s.after(s.rng.Int64N(1e6), issue)
 	}
-	s.runFor(d)
+	s.runUntil(d, done)
+	end = s.now
 }
 
 func (s *Sim) randomRequest() {
@@ -199,7 +204,17 @@ func (s *Sim) hurt() {
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
-	switch r.IntN(16) {
+	switch r.IntN(23) {
+	case 16, 17:
+		s.crashInResync(power)
+	case 18:
+		s.crashAfterLegLoss(n, power)
+	case 19, 20:
+		s.crashAfterLinkLoss(w, power)
+	case 21:
+		s.stall(n, w)
+	case 22:
+		s.fenceOff(n)
 	case 0, 1:
 		s.crash(n, power)
 		if r.IntN(2) == 0 {

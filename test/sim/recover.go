@@ -141,6 +141,7 @@ func (s *Sim) reconnect(n *node, j int, discard bool) {
 	row := rowOf(n.index, j)
 	s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: row}, nil)
 	if n.eng.Peer(row).Conn == engine.StandAlone {
+		s.forgiven = s.forgiven || discard
 		s.command(n, engine.Event{Cmd: engine.CmdConnect, Peer: row, Flag: discard}, nil)
 	}
 }

@@ -24,6 +24,7 @@ type profile struct {
 	csums        bool
 	pullAhead    bool
 	splitBrain   bool // the operator may promote a second Primary
+	lossy        bool // the operator may promote a node that misses acknowledged writes; that has to end in a split brain
 	fencing      bool // promotions carry fencing epochs
 	diskless     bool // single legs may fail
 	power        bool
@@ -53,6 +54,7 @@ type Sim struct {
 	wires    []*wire
 	model    model
 	calm     bool // no more faults
+	forgiven bool // the operator has told somebody to discard his data
 	commands uint64
 	fence    uint64
 }
@@ -169,6 +171,10 @@ func (s *Sim) chooseProfile() profile {
 	rr := []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
+	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(3) == 0; p.lossy {
+		p.afterSB = [3]engine.Policy{}
+		p.rrConflict = engine.PolicyDisconnect
+	}
 	if p.rrConflict == engine.Violently && !p.splitBrain {
 		p.rrConflict = engine.PolicyDisconnect
 	}

@@ -213,6 +213,9 @@ func (e *Engine) stepPrimary() {
 		e.reply(e.cmd.answer)
 		return
 	}
+	if e.pullsUnderWay() {
+		return // from now on they take their ranges before they ask
+	}
 	for i := range e.peers {
 		if p := &e.peers[i]; p.active > 0 && p.conn < SyncSource {
 			return
@@ -246,12 +249,22 @@ func (e *Engine) mayPromote() Err {
 	}
 	switch {
 	case e.disk == UpToDate:
-	case e.disk < Inconsistent && e.peerHasData():
+	case e.disk < Inconsistent && e.peerHasData(), e.readsFromSource():
 	case e.disk >= Inconsistent && force && !e.anyTarget():
 	default:
 		return ErrNoGoodData
 	}
 	return OK
+}
+
+// readsFromSource reports that this node is a target and its source is good: it reads there what it lacks.
+func (e *Engine) readsFromSource() bool {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.disk == UpToDate && (p.conn == SyncTarget || p.conn == PausedSyncT) && !p.sync.finishing {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) anyTarget() bool {
@@ -265,7 +278,7 @@ func (e *Engine) anyTarget() bool {
 
 func (e *Engine) promote() {
 	e.cmd.critical = true
-	forced := e.disk != UpToDate && e.disk >= Inconsistent
+	forced := e.disk != UpToDate && e.disk >= Inconsistent && !e.anyTarget()
 	e.role = Primary
 	e.setCurrent(e.super.Current)
 	if forced {
@@ -349,7 +362,8 @@ func (e *Engine) stepSecondary() {
 	e.cmd.critical = true
 	e.flushLegs(func(bool) {
 		e.writePages(allPages, func(bool) {
-			e.role, e.fencedOut = Secondary, false
+			e.role = Secondary
+			e.leaveFenced()
 			e.super.Flags &^= SuperPrimary
 			e.setCurrent(e.super.Current)
 			e.commit(func(bool) {
@@ -358,6 +372,19 @@ func (e *Engine) stepSecondary() {
 			})
 		})
 	})
+}
+
+// leaveFenced ends the demotion of a fenced Primary.
+func (e *Engine) leaveFenced() {
+	if e.fencedLoss && e.hasDisk() {
+		e.setDisk(Inconsistent)
+		e.commit(func(bool) {
+			for i := range e.peers {
+				e.resetLink(&e.peers[i])
+			}
+		})
+	}
+	e.fencedOut, e.fencedLoss = false, false
 }
 
 func (e *Engine) pullsUnderWay() bool {

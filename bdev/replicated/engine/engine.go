@@ -37,6 +37,7 @@ type Engine struct {
 	lossWait   uint16 // peers that have yet to store that this Primary lost its disk
 	exposed    uint64 // generation that a diskless Primary has shown to its front end
 	readErrors uint64
+	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
 
 	suspended     bool

@@ -228,6 +228,10 @@ func (e *Engine) legFailed(n int) {
 	}
 	e.markLegStale(n)
 	e.markHot(row)
+	for _, extent := range e.al.evicted {
+		e.markExtent(row, extent) // on their way out, and perhaps not flushed on this leg
+	}
+	e.writePages(func(r, _ int) bool { return r == row }, func(bool) {})
 	if e.mutated(MutLegAckBeforeStale) {
 		e.commit(nil)
 		return

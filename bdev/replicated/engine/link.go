@@ -158,7 +158,8 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 
 // needsGeneration reports a peer that is about to miss writes for the first time.
 func (e *Engine) needsGeneration(row int) bool {
-	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && !e.mutated(MutNoRotation)
+	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && e.disk > Inconsistent && !e.fencedOut &&
+		!e.mutated(MutNoRotation)
 }
 
 // setCurrent sets the current generation; its bit 0 says whether this node is Primary.
@@ -183,6 +184,9 @@ func (e *Engine) rotate() {
 		case p.mirrors():
 			others = true
 		case e.needsGeneration(i):
+			if Invariants && p.conn == WFReportParams && p.helloSent {
+				panic("a generation ends while it is being compared")
+			}
 			e.super.Rows[i].Bitmap = old
 			if p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask {
 				e.super.Rows[i].Bitmap = p.gen

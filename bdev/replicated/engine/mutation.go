@@ -31,7 +31,6 @@ const (
 	MutTargetBitsVolatile                        // the target pulls before its merged bitmap is durable
 	MutNoALOnCrash                               // extents hot at a crash are not made dirty
 	MutDisklessNoBits                            // writes of a diskless Primary set no bit on the disk that has them
-	MutHandshakeWrites                           // writes that need a new generation pass while generations are compared
 	MutFlushLocalOnly                            // a flush does not wait for the peers
 	mutEnd
 )
@@ -43,7 +42,7 @@ var MutationNames = []string{
 	"no-epoch-close", "forget-at-ack", "no-barrier-flush", "no-barrier-drain", "leg-ack-before-stale",
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
-	"diskless-no-bits", "handshake-writes", "flush-local-only",
+	"diskless-no-bits", "flush-local-only",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Invariants && e.cfg.Mutations&m != 0 }

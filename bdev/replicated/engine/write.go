@@ -55,11 +55,6 @@ func (e *Engine) writeGate() gate {
 		if !e.isPeer(i) {
 			continue
 		}
-		if p.conn == WFReportParams && p.helloSent && !e.mutated(MutHandshakeWrites) {
-			if e.super.Rows[i].Bitmap == 0 || !e.hasDisk() {
-				return gateWait // the comparison under way assumes that nothing changes
-			}
-		}
 		if p.mirrors() {
 			good = good || p.disk == UpToDate
 			if p.cfg.Mode != ModeA {
@@ -254,7 +249,7 @@ func (e *Engine) tryComplete(o *op) {
 	if !o.localDone || o.ackWait != 0 || e.holdsAcks(o) {
 		return
 	}
-	if !o.localOK && o.acked == 0 {
+	if !e.localCounts(o) && o.acked == 0 {
 		if o.barWait == 0 {
 			e.foundNoReplica(o)
 		}
@@ -280,11 +275,14 @@ func (e *Engine) holdsAcks(o *op) bool {
 	if e.rotating > 0 && !e.mutated(MutAckBeforeRotation) {
 		return true
 	}
-	return !o.localOK && e.lossWait != 0
+	return !e.localCounts(o) && e.lossWait != 0
 }
 
+// localCounts reports that this node's copy is worth an acknowledgement: a target's is not.
+func (e *Engine) localCounts(o *op) bool { return o.localOK && (e.disk > Inconsistent || !e.hasDisk()) }
+
 func (e *Engine) copies(o *op) (n int) {
-	if o.localOK {
+	if e.localCounts(o) {
 		n++
 	}
 	for m := o.acked; m != 0; m &= m - 1 {
@@ -294,19 +292,44 @@ func (e *Engine) copies(o *op) (n int) {
 }
 
 func (e *Engine) complete(o *op, ok bool) {
-	ok = ok && !e.fencedOut
+	if e.fencedOut {
+		ok = false
+		e.fencedWrite(o)
+	}
 	mask := o.acked
-	if o.localOK {
+	if e.localCounts(o) {
 		mask |= HostBit
 	}
 	o.completed = true
 	e.emit(Action{Kind: ActComplete, ID: o.block, OK: ok, Mask: mask})
 	o.data = nil
 	e.unlock(o)
-	if o.epoch == e.epoch && !e.mutated(MutNoEpochClose) {
+	if o.epoch == e.epoch && (!e.mutated(MutNoEpochClose) || !e.writing()) {
 		e.closeEpoch()
 	}
 	e.retire(o)
+}
+
+// fencedWrite notes a write that failed because another node has been given the volume. This disk may have it and must not
+// keep it: the node takes the data of a peer that was in sync, although the generations are equal. Where it had gone on
+// alone, its generation says so, and what it acknowledged alone must not go away by this.
+func (e *Engine) fencedWrite(o *op) {
+	for i := range e.peers {
+		if e.isPeer(i) {
+			e.markMissed(i, o.off, o.len)
+			e.fencedLoss = e.fencedLoss || e.super.Rows[i].Bitmap == 0
+		}
+	}
+}
+
+// writing reports writes that are not acknowledged yet.
+func (e *Engine) writing() bool {
+	for o := e.logHead; o != nil; o = o.next {
+		if !o.completed {
+			return true
+		}
+	}
+	return false
 }
 
 // foundNoReplica is the end of a write that neither this node nor any peer could store.

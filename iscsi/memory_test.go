@@ -1,0 +1,85 @@
+package iscsi_test
+
+import (
+	"bytes"
+	"fmt"
+	"testing"
+	"time"
+
+	"pollux/iscsi"
+	"pollux/iscsi/initiator"
+)
+
+// hoard logs in peers that fill their windows with writes and then do nothing more.
+func (g *rig) hoard(peers, immediate, blocks int) (all []*peer) {
+	for i := range peers {
+		p := g.connect(i % len(g.Reactors))
+		rsp := enter(p, func(q *iscsi.PDU) { q.SetISID(iscsi.ISID{0x80, 0, 0, 1, byte(i >> 8), byte(i)}) })
+		settleAttentions(p)
+		for n := rsp.ExpCmdSN() + 4; iscsi.SerialLess(n, rsp.MaxCmdSN()); n++ {
+			var w iscsi.PDU
+			w.Clear(iscsi.OpSCSICommand)
+			w.SetFinal(true)
+			w.SetWrite(true)
+			w.SetCDB(rw(opWrite10, 0, blocks).CDB[:])
+			w.SetExpectedDataTransferLength(uint32(blocks * rigBlockSize))
+			w.SetInitiatorTaskTag(n)
+			w.SetCmdSN(n)
+			w.Data = pattern(immediate, 1)
+			p.send(&w)
+		}
+		g.Run()
+		all = append(all, p)
+	}
+	return all
+}
+
+// TestHoardersDoNotStopOthers: sessions that take memory and stop leave the others going, and are thrown out in the end.
+func TestHoardersDoNotStopOthers(t *testing.T) {
+	for _, c := range []struct{ peers, immediate, blocks int }{
+		{100, 8, 64},   // immediate data, and R2Ts that nobody answers
+		{100, 0, 64},   // R2Ts alone
+		{100, 0, 4096}, // each for 2 MiB
+		{100, 16, 16},  // all of it immediate
+	} {
+		t.Run(fmt.Sprintf("%d peers, %d of %d blocks immediate", c.peers, c.immediate, c.blocks), func(t *testing.T) {
+			g := newRig(t, 2, nil)
+			g.hoard(c.peers, c.immediate, c.blocks)
+			h := g.newHost(0, nil).open(0).ready()
+			for i := range 100 {
+				data := pattern(1+i%32, byte(i))
+				h.good(writeOf(5000, data))
+				r := readOf(5000, 1+i%32)
+				if h.good(r); !bytes.Equal(r.In, data) {
+					t.Fatal("data came back changed")
+				}
+			}
+			g.Advance(10 * time.Minute)
+			if !h.up || g.server.Running() != 1 {
+				t.Errorf("the honest session is up: %v (%v); %d connections", h.up, h.reason, g.server.Running())
+			}
+			g.close()
+		})
+	}
+}
+
+// TestLargeTasksWaitForMemory: more than fits is asked for at once, and all of it is done in the end.
+func TestLargeTasksWaitForMemory(t *testing.T) {
+	g := newRig(t, 1, nil)
+	h := g.newHost(0, nil).open(0).ready()
+	left := 0
+	g.on(0, func() {
+		for range 8 {
+			c := readOf(0, 8192)
+			c.Done = func(*initiator.Command) { left-- }
+			left++
+			h.session.Submit(c)
+		}
+	})
+	g.Run()
+	g.Advance(time.Second)
+	if left != 0 || g.server.Counted("waits_for_memory") == 0 {
+		t.Errorf("%d commands are left, %d have waited for memory; session: %v", left, g.server.Counted("waits_for_memory"), h.reason)
+	}
+	g.close()
+}

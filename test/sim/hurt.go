@@ -1,0 +1,120 @@
+package sim
+
+import "pollux/bdev/replicated/engine"
+
+// crashInResync waits for a resync to begin, or makes one, and ends source or target somewhere in it.
+func (s *Sim) crashInResync(power bool) {
+	r := s.rng
+	states := []engine.Conn{
+		engine.WFBitMapS, engine.WFBitMapT, engine.WFSyncUUID, engine.SyncSource, engine.SyncTarget, engine.SyncTarget,
+	}
+	want := states[r.IntN(len(states))]
+	s.startAll()
+	for _, w := range s.wires {
+		s.healWire(w)
+		if w.conn != nil && r.IntN(2) == 0 {
+			s.closeSide(w.conn, 0, true)
+		}
+	}
+	end := s.now + 2e9
+	s.workloadUntil(2e9, func() bool { return s.inState(want) != nil })
+	if s.now >= end {
+		return
+	}
+	s.workload(r.Int64N(4e6))
+	if n := s.inState(want); n != nil || r.IntN(2) == 0 {
+		if n == nil {
+			n = s.nodes[r.IntN(len(s.nodes))]
+		}
+		s.crash(n, power)
+		if r.IntN(3) == 0 {
+			other := s.nodes[r.IntN(len(s.nodes))]
+			s.crash(other, power)
+		}
+		if r.IntN(2) == 0 {
+			s.runFor(r.Int64N(1e9))
+		}
+		s.startAll()
+		if s.prof.lossy && r.IntN(2) == 0 {
+			s.promote(n, false)
+		}
+	}
+}
+
+// inState finds a node of which a link is in a state.
+func (s *Sim) inState(c engine.Conn) *node {
+	for _, n := range s.running() {
+		for j := range s.nodes {
+			if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn == c {
+				return n
+			}
+		}
+	}
+	return nil
+}
+
+// crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
+// when the leg is back at the next start.
+func (s *Sim) crashAfterLegLoss(n *node, power bool) {
+	if s.prof.legs == 1 || n.eng == nil {
+		return
+	}
+	leg := s.rng.IntN(s.prof.legs)
+	s.workload(5e6)
+	n.disks[leg].gone = true
+	before := s.model.acked
+	s.workloadUntil(20e6, func() bool { return s.model.acked > before+s.rng.IntN(3) })
+	s.crash(n, power && s.rng.IntN(2) == 0)
+	n.disks[leg].gone = false
+	s.start(n)
+	if s.rng.IntN(2) == 0 {
+		s.runFor(s.rng.Int64N(1e9))
+		s.promoteAny()
+	}
+}
+
+// crashAfterLinkLoss ends a Primary shortly after it has lost its peer.
+func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
+	n := s.model.primary
+	if n == nil || n.eng == nil || w.conn == nil {
+		return
+	}
+	row := rowOf(n.index, w.node(1-w.side(n.index)))
+	s.cutWire(w, 3)
+	s.workloadUntil(5e9, func() bool { return n.eng == nil || n.eng.Peer(row).Conn < engine.Connected })
+	before := s.model.acked
+	more := s.rng.IntN(3)
+	s.workloadUntil(s.rng.Int64N(20e6), func() bool { return s.model.acked > before+more })
+	s.crash(n, power)
+	s.healWire(w)
+	s.runFor(s.rng.Int64N(1e9))
+	if s.prof.lossy {
+		for _, o := range s.running() {
+			s.promote(o, false)
+			s.runFor(500e6)
+			s.workload(s.rng.Int64N(50e6))
+			break
+		}
+	}
+	s.start(n)
+}
+
+// stall makes a node's disks slow and lets a connection break and come back meanwhile.
+func (s *Sim) stall(n *node, w *wire) {
+	n.slowUntil = s.now + 1e9
+	s.workload(20e6 + s.rng.Int64N(100e6))
+	if w.conn != nil {
+		s.closeSide(w.conn, s.rng.IntN(2), true)
+	}
+	s.workload(1500e6)
+}
+
+// fenceOff tells a node of a fencing epoch that somebody else was given.
+func (s *Sim) fenceOff(n *node) {
+	if !s.prof.fencing || n.eng == nil {
+		return
+	}
+	s.fence++
+	s.command(n, engine.Event{Cmd: engine.CmdFence, Value: s.fence}, nil)
+	s.workload(s.rng.Int64N(100e6))
+}
