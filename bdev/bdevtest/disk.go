@@ -206,6 +206,7 @@ func (d *Disk) check(r *bdev.Request) {
 		most = lim.MaxWriteZeroesBlocks
 	case bdev.OpFlush, bdev.OpReset, bdev.OpAbort, bdev.OpSeekData, bdev.OpSeekHole:
 		most = 0
+	default:
 	}
 	switch {
 	case !d.Native[r.Op]:

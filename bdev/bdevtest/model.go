@@ -38,7 +38,7 @@ func (m *Model) Do(q *bdev.Request) bdev.Status {
 		q.Result = q.LBA // All of it may hold data.
 	case bdev.OpSeekHole:
 		q.Result = m.Blocks()
-	case bdev.OpFlush, bdev.OpReset, bdev.OpAbort:
+	default: // Flush, reset and abort change nothing.
 	}
 	return bdev.StatusOK
 }
