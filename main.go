@@ -34,6 +34,7 @@ func commands() []command {
 		{"serve", "run the target", serveCommand},
 		{"rpc", "call a method of a running target", rpcCommand},
 		{"bench", "load an iSCSI LUN", benchCommand},
+		{"replicated", "look at and make replication metadata", replicatedCommand},
 		{"version", "print the version", versionCommand},
 	}
 }

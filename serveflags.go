@@ -28,6 +28,7 @@ type serveFlags struct {
 	logFlags       []string
 	without        uring.Features
 	maxDataMemory  uint64
+	coalesce       bool
 
 	quick quickLUN
 }
@@ -67,6 +68,7 @@ Reactors:
       --mode MODE             adaptive (spin, then sleep), poll (never sleep), interrupt (sleep at once)
       --spin DURATION         adaptive: how long to spin (default 100us)
       --without A,B           kernel features to leave unused: ` + "%s" + `
+      --coalesce=false        send each answer at once, also when more are about to follow
       --max-data-memory SIZE  bound of all I/O buffers (default 1G)
 
   -L, --logflag NAME          debug lines of one part (all: every part)
@@ -91,6 +93,7 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 	fs.StringSliceVar(&f.rpcsAllowed, "rpcs-allowed", nil, "")
 	fs.StringArrayVarP(&f.logFlags, "logflag", "L", nil, "")
 	fs.StringVar(&without, "without", "", "")
+	fs.BoolVar(&f.coalesce, "coalesce", true, "")
 	fs.StringVar(&memory, "max-data-memory", "1G", "")
 	fs.StringVar(&malloc, "malloc", "", "")
 	fs.StringVar(&f.quick.file, "file", "", "")

@@ -13,6 +13,7 @@ import (
 	"pollux/bdev/malloc"
 	"pollux/bdev/null"
 	"pollux/bdev/passthru"
+	"pollux/bdev/tcmur"
 	"pollux/iscsi"
 	"pollux/reactor"
 	"pollux/reactor/iobuf"
@@ -44,6 +45,7 @@ func (t *target) modules() []interface{ Register(s *rpc.Server) } {
 		malloc.New(t.registry),
 		null.New(t.registry),
 		passthru.New(t.registry),
+		tcmur.New(t.registry, tcmur.Config{}),
 	}
 }
 
@@ -60,7 +62,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 	}
 	t.registry = bdev.NewRegistry(t.group, part("bdev"))
 	t.devices = scsi.NewDevices(t.group, t.registry)
-	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi")})
+	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi"), Coalesce: flags.coalesce})
 	t.rpc = rpc.New(rpc.Options{
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
 		Init: func(context.Context) error { return t.iscsi.Start() },

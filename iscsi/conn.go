@@ -77,6 +77,9 @@ func (s *session) openHere(lc *loginConn) {
 	l.conns = append(l.conns, c)
 	l.count(countSessions)
 	c.sock.Open(l.r, lc.fd, c)
+	if l.server.coalesce {
+		c.sock.HoldOutput()
+	}
 	c.opened = l.r.Now()
 	if s.target != nil {
 		s.nexus = s.target.node.device.OpenNexus(l.r, s.initiatorPort(), s.targetPort())

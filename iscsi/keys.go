@@ -23,7 +23,7 @@ const (
 )
 
 // use says in which phase a key may appear, and who may send it.
-type use uint8
+type use uint16
 
 const (
 	useSecurity    use = 1 << iota // in SecurityNegotiation
@@ -33,6 +33,7 @@ const (
 	useDiscovery                   // has a meaning in discovery sessions; otherwise the answer there is Irrelevant
 	useInitiator                   // the initiator may send it
 	useTarget                      // the target may send it
+	useLater                       // RFC 7143 added it; targets that do not know it may end the login over it
 
 	useLogin = useSecurity | useOperational
 	useBoth  = useInitiator | useTarget
@@ -74,8 +75,8 @@ var keys = [...]key{
 	{name: "DataPDUInOrder", kind: kindOr, use: useOperational | useBoth | useLeading, flag: func(p *Params) *bool { return &p.DataPDUInOrder }},
 	{name: "DataSequenceInOrder", kind: kindOr, use: useOperational | useBoth | useLeading, flag: func(p *Params) *bool { return &p.DataSequenceInOrder }},
 	{name: "ErrorRecoveryLevel", kind: kindMin, use: useOperational | useBoth | useLeading | useDiscovery, max: 2, number: func(p *Params) *uint32 { return &p.ErrorRecoveryLevel }},
-	{name: "TaskReporting", kind: kindList, use: useOperational | useBoth | useLeading, text: func(p *Params) *string { return &p.TaskReporting }},
-	{name: "iSCSIProtocolLevel", kind: kindMin, use: useOperational | useBoth | useLeading, max: 31, number: func(p *Params) *uint32 { return &p.ISCSIProtocolLevel }},
+	{name: "TaskReporting", kind: kindList, use: useOperational | useBoth | useLeading | useLater, text: func(p *Params) *string { return &p.TaskReporting }},
+	{name: "iSCSIProtocolLevel", kind: kindMin, use: useOperational | useBoth | useLeading | useLater, max: 31, number: func(p *Params) *uint32 { return &p.ISCSIProtocolLevel }},
 
 	// RFC 7143 13.25: obsolete, and never to be answered with NotUnderstood.
 	{name: "IFMarker", kind: kindRefuse, use: useOperational | useBoth | useDiscovery, answer: "No"},

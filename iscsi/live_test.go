@@ -88,6 +88,7 @@ func (l *live) dial(isid byte, edit func(*initiator.Config)) *initiator.Client {
 	}
 	c, err := initiator.Dial(l.ctx, l.client, l.portal, cfg)
 	l.must(err)
+	l.t.Cleanup(c.Close) // before the server ends, which would wait for its logout
 	for range 4 {
 		_, err := c.Do(l.ctx, 0, make([]byte, 6), nil, 0)
 		l.must(err)

@@ -32,6 +32,9 @@ type InitiatorLogin struct {
 	TSIH  uint16 // 0 for a new session; after LoginDone the session's
 	CID   uint16
 	CmdSN uint32
+	// Lenient puts up with what some targets get wrong without harm: an ISID that does not come back, offers left without an
+	// answer (their defaults hold), text padded into its length.
+	Lenient bool
 
 	InitiatorTaskTag uint32
 	// Redirect is the TargetAddress that came with a status of class 1.
@@ -51,7 +54,7 @@ type InitiatorLogin struct {
 // Start makes the login ready for its first request.
 func (l *InitiatorLogin) Start() {
 	own, auth := l.Keys.Own, l.Auth
-	*l = InitiatorLogin{Auth: auth, ISID: l.ISID, TSIH: l.TSIH, CID: l.CID, CmdSN: l.CmdSN, InitiatorTaskTag: l.InitiatorTaskTag}
+	*l = InitiatorLogin{Lenient: l.Lenient, Auth: auth, ISID: l.ISID, TSIH: l.TSIH, CID: l.CID, CmdSN: l.CmdSN, InitiatorTaskTag: l.InitiatorTaskTag}
 	l.Keys.Own, l.Keys.Leading = own, l.TSIH == 0
 	l.Keys.Start()
 	l.Keys.Result.InitiatorName, l.Keys.Result.TargetName, l.Keys.Result.SessionType = own.InitiatorName, own.TargetName, own.SessionType
@@ -121,6 +124,9 @@ func (l *InitiatorLogin) Handle(h *BHS, segment []byte) (LoginStep, error) {
 	if err := l.checkHeader(h); err != nil {
 		return LoginOver, err
 	}
+	if l.Lenient {
+		segment = append(bytes.TrimRight(segment, "\x00"), segment[len(segment)-min(len(segment), 1):]...)
+	}
 	if !l.text.Add(segment) {
 		return LoginOver, ErrLoginProtocol
 	}
@@ -155,7 +161,9 @@ func (l *InitiatorLogin) checkHeader(h *BHS) error {
 		return ErrLoginProtocol
 	case refused:
 		return nil
-	case h.VersionActive() != 0 || h.ISID() != l.ISID || h.CSG() != l.stage:
+	case h.VersionActive() != 0 || h.CSG() != l.stage:
+		return ErrLoginProtocol
+	case h.ISID() != l.ISID && !l.Lenient:
 		return ErrLoginProtocol
 	case h.Transit() && (!l.transit || h.Continue() || h.NSG() != l.nextStage()):
 		return ErrLoginProtocol
@@ -272,7 +280,7 @@ func (l *InitiatorLogin) advance(h *BHS) (LoginStep, error) {
 		l.offer()
 		return LoginGoOn, nil
 	}
-	if l.Keys.Pending() || !l.Keys.Consistent() || len(l.next) > 0 {
+	if l.Keys.Pending() && !l.Lenient || !l.Keys.Consistent() || len(l.next) > 0 {
 		return LoginOver, ErrLoginProtocol
 	}
 	l.TSIH = h.TSIH()

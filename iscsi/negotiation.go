@@ -216,7 +216,8 @@ func (n *Negotiation) defaultWillDo(k *key) bool {
 	}
 }
 
-// Offer appends everything that we, as the initiator, originate in the operational stage.
+// Offer appends everything that we, as the initiator, originate in the operational stage. Keys that RFC 7143 added are offered
+// only where their defaults will not do.
 func (n *Negotiation) Offer(text []byte) []byte {
 	for i := range keys {
 		k := &keys[i]
@@ -224,6 +225,9 @@ func (n *Negotiation) Offer(text []byte) []byte {
 			continue
 		}
 		if k.use&useDiscovery == 0 && n.Own.Discovery() || k.use&useLeading != 0 && !n.Leading {
+			continue
+		}
+		if k.use&useLater != 0 && n.defaultWillDo(k) {
 			continue
 		}
 		text = n.offer(text, i)

@@ -79,4 +79,6 @@ type Config struct {
 	Log *slog.Logger
 	// InitialStatSN is where the StatSN of each connection begins. Tests set it next to 2^32 to see it wrap; the default is 1.
 	InitialStatSN uint32
+	// Coalesce lets busy connections hold answers back for some microseconds, so that one send carries several (sock.Conn.HoldOutput).
+	Coalesce bool
 }

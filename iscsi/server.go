@@ -21,6 +21,7 @@ type Server struct {
 	devices       *scsi.Devices
 	log           *slog.Logger
 	initialStatSN uint32
+	coalesce      bool
 
 	mu      sync.Mutex
 	started bool
@@ -33,7 +34,7 @@ type Server struct {
 
 // NewServer makes a server with SPDK's default options and no portals. Start must follow.
 func NewServer(g *reactor.Group, devices *scsi.Devices, cfg Config) *Server {
-	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cfg.InitialStatSN}
+	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cfg.InitialStatSN, coalesce: cfg.Coalesce}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

@@ -86,6 +86,9 @@ func (r *Reactor) spunEnough() bool {
 	return r.Now()-r.idleSince >= r.spin
 }
 
+// sleepMin is the shortest sleep: going to sleep and waking up takes about as long.
+const sleepMin = 20 * time.Microsecond
+
 // sleep waits in the kernel for a completion, a message or the next timer. The order matters: who sends after asleep is
 // set writes the eventfd, and who sent before is seen by the look into the mailbox.
 func (r *Reactor) sleep() {
@@ -95,8 +98,11 @@ func (r *Reactor) sleep() {
 	}
 	r.wake.arm()
 	timeout, limited := r.timeToTimer()
-	if !limited {
+	switch {
+	case !limited:
 		timeout = -1
+	case timeout < sleepMin:
+		return
 	}
 	r.asleep.Store(sleeping)
 	if !r.pending() && r.ring.Ready() == 0 && timeout != 0 {

@@ -30,3 +30,24 @@ func TestReadWriteAllocateNothing(t *testing.T) {
 		t.Errorf("%d finished", finished)
 	}
 }
+
+// BenchmarkRead is a read of 4 KiB from Prepare to Finished on a stepped reactor, with the block layer and a copy.
+func BenchmarkRead(b *testing.B) {
+	bench := newBench(b, 1)
+	n := bench.open(0, "a")
+	r := n.new(0, cdb10(0x28, 0, 5, 8), nil, 8*benchBlock)
+	r.DataIn = [][]byte{r.in}
+	finished := false
+	r.Finished = func(*Task) { finished = true }
+	b.ReportAllocs()
+	for b.Loop() {
+		finished = false
+		if !n.Prepare(&r.Task) {
+			b.Fatal("refused")
+		}
+		n.Execute(&r.Task)
+		for !finished {
+			bench.w.Step(0)
+		}
+	}
+}

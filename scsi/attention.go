@@ -1,5 +1,7 @@
 package scsi
 
+import "slices"
+
 // attentionsMax is the number of different unit attention conditions that can be established; each waits at most once.
 const attentionsMax = 9
 
@@ -35,12 +37,7 @@ func (a *attentions) add(s Sense) {
 }
 
 func (a *attentions) holds(s Sense) bool {
-	for _, o := range a.list[:a.n] {
-		if o == s {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(a.list[:a.n], s)
 }
 
 // first is the condition to report next.

@@ -80,6 +80,8 @@ func (d *disk) serve(b *bdev.Request) {
 		return
 	}
 	at := b.LBA * d.size
+	// What is not named has no effect here.
+	//exhaustive:ignore
 	switch b.Op {
 	case bdev.OpRead:
 		for _, p := range b.Data {

@@ -9,7 +9,7 @@ import (
 func blockCommands() []command {
 	rows := append(append(readCommands(), writeCommands()...), rangeCommands()...)
 	for i := range rows {
-		if c := &rows[i]; c.medium && !c.action {
+		if c := &rows[i]; c.medium && c.allocation.size == 0 {
 			c.group = groupField(c.usage)
 		}
 	}
@@ -64,6 +64,8 @@ func rangeCommands() []command {
 		fetch.as("PRE-FETCH(16)", 0x90, 0x02, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0),
 		capacity.as("READ CAPACITY(10)", 0x25, 0, 0, 0, 0, 0, 0, 0, 0, 0).with(decodeCapacity10, runCapacity10),
 		capacity.as("READ CAPACITY(16)", 0x9e, 0x10, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0).withAction(field{10, 4}, nil, runCapacity16),
+		fetch.as("READ DEFECT DATA(10)", 0x37, 0, 0x1f, 0, 0, 0, 0, 0xff, 0xff, 0).withList(field{7, 2}, runDefects10),
+		fetch.as("READ DEFECT DATA(12)", 0xb7, 0x1f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0).withList(field{6, 4}, runDefects12),
 		fetch.as("GET LBA STATUS", 0x9e, 0x12, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 0).
 			withAction(field{10, 4}, decodeLBAStatus, runLBAStatus),
 	}
@@ -100,6 +102,12 @@ func (c command) withAction(allocation field, decode func(*Task) bool, run func(
 	return c
 }
 
+// withList makes it a row that returns a list.
+func (c command) withList(allocation field, run func(*Task)) command {
+	c.allocation, c.decode, c.run = allocation, nil, run
+	return c
+}
+
 // withFUA says that byte 1 has the FUA bit.
 func (c command) withFUA() command {
 	c.fua = true
@@ -125,6 +133,12 @@ func runCapacity10(t *Task) {
 	binary.BigEndian.PutUint32(b[4:], t.unit.lun.blockSize())
 	t.reply(b[:])
 }
+
+// runDefects10 returns the lists that are asked for, primary and grown, in the format asked for: they are empty, since the medium has no
+// defects that are replaced (SBC-4 5.17).
+func runDefects10(t *Task) { t.reply([]byte{0, t.CDB[2] & 0x1f, 0, 0}) }
+
+func runDefects12(t *Task) { t.reply([]byte{0, t.CDB[1] & 0x1f, 0, 0, 0, 0, 0, 0}) }
 
 // runCapacity16 tells all about the medium's geometry (SBC-4 5.21).
 func runCapacity16(t *Task) {

@@ -291,6 +291,17 @@ func TestGetLBAStatusWithoutSeek(t *testing.T) {
 	}
 }
 
+func TestReadDefectData(t *testing.T) {
+	b := newBench(t, 1)
+	n := b.open(0, "a")
+	if got := n.cmd([]byte{0x37, 0, 0x1d, 0, 0, 0, 0, 0, 255, 0}, nil); !bytes.Equal(got, []byte{0, 0x1d, 0, 0}) {
+		t.Errorf("10: % x", got)
+	}
+	if got := n.cmd([]byte{0xb7, 0x0b, 0, 0, 0, 0, 0, 0, 0, 255, 0, 0}, nil); !bytes.Equal(got, []byte{0, 0x0b, 0, 0, 0, 0, 0, 0}) {
+		t.Errorf("12: % x", got)
+	}
+}
+
 func TestReadOnlyDevice(t *testing.T) {
 	b := newBenchSpec(t, 1, diskOps, bdev.Spec{ReadOnly: true})
 	n := b.open(0, "a")

@@ -74,9 +74,11 @@ type Device struct {
 
 	outposts []*outpost // by reactor
 
-	mu     sync.Mutex // held while the LUN table changes
-	luns   []*LUN     // in order of number
-	closed bool
+	changing sync.Mutex // held while the LUN table changes, which may take long
+	closed   bool
+
+	mu   sync.Mutex // held for an instant
+	luns []*LUN     // in order of number
 }
 
 // outpost is what a device has on one reactor; it belongs to that reactor.
@@ -112,21 +114,33 @@ type LUNInfo struct {
 
 // LUNs lists the LUNs, in order of number.
 func (d *Device) LUNs() []LUNInfo {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	var all []LUNInfo
-	for _, l := range d.luns {
+	for _, l := range d.table() {
 		all = append(all, LUNInfo{l.number, l.desc.Device().Name()})
 	}
 	return all
 }
 
+// table is a copy of the LUN table.
+func (d *Device) table() []*LUN {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.luns)
+}
+
+func (d *Device) setTable(luns []*LUN) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.luns = luns
+}
+
 // AddLUN opens a block device and shows it as LUN number, or as the lowest free number if that is negative. Nexuses that are
 // open see it at once. It returns the number.
 func (d *Device) AddLUN(number int, bdevName string) (int, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	number, at, err := d.place(number)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	luns := d.table()
+	number, at, err := d.place(luns, number)
 	if err != nil {
 		return 0, fmt.Errorf("scsi device %s: %w", d.name, err)
 	}
@@ -139,7 +153,7 @@ func (d *Device) AddLUN(number int, bdevName string) (int, error) {
 		l.desc.Close()
 		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
-	d.luns = slices.Insert(d.luns, at, l)
+	d.setTable(slices.Insert(luns, at, l))
 	return number, d.group.Each(func(r *reactor.Reactor) { d.outposts[r.ID()].show(l.paths[r.ID()]) })
 }
 
@@ -154,21 +168,21 @@ func (o *outpost) show(p *path) {
 	}
 }
 
-// place checks number, or picks the lowest free one, and says where in d.luns it belongs.
-func (d *Device) place(number int) (int, int, error) {
+// place checks number, or picks the lowest free one, and says where in luns it belongs.
+func (d *Device) place(luns []*LUN, number int) (int, int, error) {
 	if d.closed {
 		return 0, 0, ErrNotFound
 	}
 	if number < 0 {
 		number = 0
-		for number < len(d.luns) && d.luns[number].number == number {
+		for number < len(luns) && luns[number].number == number {
 			number++
 		}
 	}
 	if number >= LUNsMax {
 		return 0, 0, fmt.Errorf("lun %d: %w: the highest is %d", number, ErrInvalid, LUNsMax-1)
 	}
-	at, found := slices.BinarySearchFunc(d.luns, number, func(l *LUN, n int) int { return l.number - n })
+	at, found := slices.BinarySearchFunc(luns, number, func(l *LUN, n int) int { return l.number - n })
 	if found {
 		return 0, 0, fmt.Errorf("lun %d: %w", number, ErrExists)
 	}
@@ -189,6 +203,7 @@ func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
 	}
 	dev = l.desc.Device()
 	l.home, l.ops, l.ident = dev.Home(), supportedOps(dev), identityOf(dev)
+	l.size, l.most = dev.BlockSize(), uint64(MaxTransferBytes/dev.BlockSize())
 	l.paths = make([]*path, len(d.group.Reactors()))
 	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec())})
 	return l, nil
@@ -249,14 +264,15 @@ func (d *Device) RemoveLUN(number int) error {
 }
 
 func (d *Device) removeLUN(is func(*LUN) bool) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := slices.IndexFunc(d.luns, is)
+	d.changing.Lock()
+	defer d.changing.Unlock()
+	luns := d.table()
+	i := slices.IndexFunc(luns, is)
 	if i < 0 {
 		return ErrNotFound
 	}
-	l := d.luns[i]
-	d.luns = slices.Delete(d.luns, i, i+1)
+	l := luns[i]
+	d.setTable(slices.Delete(luns, i, i+1))
 	if err := l.home.Do(l.closeChanges); err != nil {
 		return err
 	}
@@ -318,8 +334,8 @@ func (d *Device) Close() error {
 
 // checkUnused marks the device as closed if it has no nexus.
 func (d *Device) checkUnused() error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	d.changing.Lock()
+	defer d.changing.Unlock()
 	nexuses := 0
 	if err := d.group.Each(func(r *reactor.Reactor) { nexuses += len(d.outposts[r.ID()].nexuses) }); err != nil {
 		return err

@@ -14,7 +14,9 @@ type LUN struct {
 	desc   *bdev.Desc
 	home   *reactor.Reactor // owns state
 	ident  identity
-	ops    opSet // what the backing can do
+	ops    opSet  // what the backing can do
+	size   uint32 // of a block
+	most   uint64 // blocks of one transfer: MAXIMUM TRANSFER LENGTH
 
 	state atomic.Pointer[state] // written on home, read on every reactor once per command
 	paths []*path               // by reactor; the slice never changes
@@ -71,6 +73,6 @@ func supportedOps(d *bdev.Device) (s opSet) {
 
 func (s opSet) has(want opSet) bool { return s&want == want }
 
-func (l *LUN) blockSize() uint32 { return l.desc.Device().BlockSize() }
+func (l *LUN) blockSize() uint32 { return l.size }
 
 func (l *LUN) spec() *bdev.Spec { return l.desc.Device().Spec() }

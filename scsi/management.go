@@ -64,7 +64,9 @@ func (n *Nexus) Manage(m *Management) {
 		m.answered()
 	case FunctionAbortTask, FunctionAbortTaskSet, FunctionClearTaskSet, FunctionLogicalUnitReset, FunctionQueryTask:
 		n.manageUnit(m, n.find(m.LUN))
-	default:
+	case FunctionClearACA: // There is no ACA.
+		m.respond(ResponseNotSupported)
+	default: // A peer's number.
 		m.respond(ResponseNotSupported)
 	}
 }
@@ -89,9 +91,11 @@ func (n *Nexus) manageUnit(m *Management, u *unit) {
 	case FunctionClearTaskSet:
 		m.fenceAll(u, (*state).clear)
 		m.answered()
-	default:
+	case FunctionLogicalUnitReset:
 		m.fenceAll(u, (*state).reset)
 		m.answered()
+	case FunctionClearACA, FunctionTargetWarmReset, FunctionTargetColdReset:
+		panic("scsi: a function that is not about one LUN")
 	}
 }
 
@@ -143,7 +147,7 @@ func (m *Management) fenceAll(u *unit, what func(*state, *Nexus) effect) {
 			return e
 		},
 		done: func(e effect) {
-			if e.status == StatusCheckCondition {
+			if e.status == StatusCheckCondition && m.Function != FunctionTargetWarmReset && m.Function != FunctionTargetColdReset {
 				m.Response = ResponseNoLUN // It was removed meanwhile.
 			}
 			m.answered()

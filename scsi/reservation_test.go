@@ -3,6 +3,7 @@ package scsi
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 	"testing"
 )
 
@@ -65,7 +66,7 @@ func (n *initiator) wantKeys(want ...uint64) {
 // access tells what n may do: read, write.
 func (n *initiator) access() string {
 	n.b.t.Helper()
-	var can string
+	var can strings.Builder
 	for _, c := range []struct {
 		name string
 		cdb  []byte
@@ -77,14 +78,14 @@ func (n *initiator) access() string {
 		r := n.run(0, c.cdb, c.out, benchBlock)
 		switch r.Status {
 		case StatusGood:
-			can += c.name
+			can.WriteString(c.name)
 		case StatusReservationConflict:
-			can += "-"
+			can.WriteString("-")
 		default:
 			n.b.t.Fatalf("%s: status %#x", c.name, r.Status)
 		}
 	}
-	return can
+	return can.String()
 }
 
 func TestAccessByReservationType(t *testing.T) {

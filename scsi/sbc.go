@@ -43,7 +43,7 @@ func decodeTransfer(t *Task) bool {
 	if !decodeRange(t) {
 		return false
 	}
-	if t.blocks > uint64(MaxTransferBytes/t.unit.lun.blockSize()) {
+	if t.blocks > t.unit.lun.most {
 		return t.refuseField(senseInvalidFieldInCDB, t.transferField(), 7)
 	}
 	return true

@@ -155,14 +155,11 @@ func verdictOf(op bdev.Op, status bdev.Status) verdict {
 		panic("scsi: unknown bdev status")
 	}
 	v := verdicts[status]
-	if status != bdev.StatusMediumError {
-		return v
-	}
-	switch op {
-	case bdev.OpRead, bdev.OpCompare, bdev.OpSeekData, bdev.OpSeekHole:
-		return v
-	default:
+	if status == bdev.StatusMediumError && !readingOps.has(ops(op)) {
 		v.sense = senseWriteError
-		return v
 	}
+	return v
 }
+
+// readingOps fail with a read error where the medium is bad, all others with a write error.
+var readingOps = ops(bdev.OpRead, bdev.OpCompare, bdev.OpSeekData, bdev.OpSeekHole)

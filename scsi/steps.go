@@ -306,7 +306,6 @@ type orwrite struct {
 	lock     bdev.RangeLock
 	granted  reactor.Message
 	released reactor.Message
-	done     uint64 // bytes
 	status   bdev.Status
 }
 

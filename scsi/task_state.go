@@ -109,7 +109,10 @@ func (t *Task) abort(how abortion) {
 		t.endLater()
 	case phaseRunning:
 		t.abortRequest()
-	default: // Prepared: Execute ends it. Forwarded: it ends when the home reactor has answered.
+	case phasePrepared: // Execute ends it.
+	case phaseForwarded: // It ends when the home reactor has answered.
+	case phaseIdle:
+		panic("scsi: abort of a task that is not under way")
 	}
 }
 

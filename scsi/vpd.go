@@ -144,7 +144,7 @@ func (t *Task) appendBlockLimits(b []byte) []byte {
 	}
 	s := l.spec()
 	binary.BigEndian.PutUint16(p[2:], uint16(max(1, uint64(s.PhysicalBlockSize)/size)))
-	binary.BigEndian.PutUint32(p[4:], uint32(MaxTransferBytes/size))
+	binary.BigEndian.PutUint32(p[4:], uint32(l.most))
 	if l.ops.has(needsUnmap) {
 		binary.BigEndian.PutUint32(p[16:], UnmapBlocksMax)
 		binary.BigEndian.PutUint32(p[20:], UnmapDescriptorsMax)

@@ -47,8 +47,11 @@ type liveClient struct {
 	desc *bdev.Desc
 	c    *bdev.Channel
 	mem  []byte
+	buf  iobuf.Buf
 }
 
+// open opens the device on reactor i. On reactor 1 data is in a buffer of the reactor's pool, which may be registered with the
+// kernel; elsewhere it is not.
 func (l *live) open(i int, name string) *liveClient {
 	l.t.Helper()
 	c := &liveClient{t: l.t, r: l.group.Reactors()[i]}
@@ -59,6 +62,11 @@ func (l *live) open(i int, name string) *liveClient {
 	c.call(func() { c.c, err = c.desc.OpenChannel(c.r) })
 	if err != nil {
 		l.t.Fatal(err)
+	}
+	if i == 1 {
+		c.call(func() { c.buf, _ = c.r.Buffers().Get(iobuf.MaxSize) })
+		c.mem = c.buf.Bytes()
+		return c
 	}
 	if c.mem, err = iobuf.Map(1 << 20); err != nil {
 		l.t.Fatal(err)
@@ -78,6 +86,10 @@ func (c *liveClient) close() {
 		c.t.Fatal(err)
 	}
 	c.desc.Close()
+	if c.buf.Bytes() != nil {
+		c.call(func() { c.r.Buffers().Put(c.buf) })
+		return
+	}
 	iobuf.Unmap(c.mem)
 }
 

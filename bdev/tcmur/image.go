@@ -31,6 +31,7 @@ const (
 	qcowMagic     = 0x514649fb
 
 	qcowOffVersion      = 4
+	qcowOffBacking      = 8
 	qcowOffClusterBits  = 20
 	qcowOffSize         = 24
 	qcowOffCrypt        = 32
@@ -78,6 +79,9 @@ func (m *image) check(h []byte) error {
 	m.size = binary.BigEndian.Uint64(h[qcowOffSize:])
 	version := be32(qcowOffVersion)
 	switch {
+	case binary.BigEndian.Uint64(h[qcowOffBacking:]) != 0:
+		return refuse("it has a backing file, and the handler zeroes the rest of each cluster that it writes to for the first time; " +
+			"convert the image with qemu-img convert")
 	case version == 1:
 		m.v1 = true
 		if be32(qcow1OffCrypt) != 0 {

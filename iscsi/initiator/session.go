@@ -122,7 +122,7 @@ func (s *Session) Open(r *reactor.Reactor, fd int) {
 	if isid == (iscsi.ISID{}) {
 		isid = RandomISID()
 	}
-	s.login = iscsi.InitiatorLogin{Auth: s.Config.Auth, ISID: isid, TSIH: s.Config.TSIH, CID: s.Config.CID, CmdSN: s.Config.CmdSN}
+	s.login = iscsi.InitiatorLogin{Lenient: !s.Config.Strict, Auth: s.Config.Auth, ISID: isid, TSIH: s.Config.TSIH, CID: s.Config.CID, CmdSN: s.Config.CmdSN}
 	s.login.Keys.Own = s.Config.Offers
 	s.login.Start()
 	s.conn.Open(r, fd, (*handler)(s))

@@ -78,6 +78,7 @@ type Conn struct {
 	sendSince   int64 // start of the send in flight
 	sendTimer   reactor.Timer
 	sendTimeout time.Duration
+	hold        hold
 
 	end        reactor.Op // shutdown and close
 	drainTimer reactor.Timer
@@ -107,6 +108,8 @@ func (c *Conn) Open(r *reactor.Reactor, fd int, h Handler) {
 func (c *Conn) bind() {
 	c.sendTimer.Bind(c.r, c.onSendTimer)
 	c.drainTimer.Bind(c.r, func() { c.finish(ReasonLocal) })
+	c.hold.timer.Bind(c.r, c.onHoldTimer)
+	c.hold.reset()
 	if c.bound {
 		return
 	}
@@ -147,6 +150,7 @@ func (c *Conn) arm() {
 func (c *Conn) onRecv(res int32, flags uint32) {
 	if res > 0 {
 		c.host.stats.BytesReceived += uint64(res)
+		c.hold.heard = c.r.Now()
 		c.take(c.received(res, flags))
 	}
 	if flags&uring.CQEBuffer != 0 {
@@ -233,6 +237,7 @@ func (c *Conn) release() {
 	c.end.Close()
 	c.sendTimer.Stop()
 	c.drainTimer.Stop()
+	c.hold.reset()
 	if c.own != nil {
 		c.host.putOwn(c.own)
 		c.own = nil

@@ -68,6 +68,12 @@ func (c *Conn) Dirty() {
 		return
 	}
 	c.wantFill = true
+	c.hold.wants++
+	c.flushLater()
+}
+
+// flushLater has flush run at the end of this pass, unless a send is in flight: its end comes back here.
+func (c *Conn) flushLater() {
 	if c.set == nil && !c.flushMsg.Queued() {
 		c.r.AtPassEnd(&c.flushMsg)
 	}
@@ -75,10 +81,11 @@ func (c *Conn) Dirty() {
 
 // flush fills a send set and sends it (at the end of a pass).
 func (c *Conn) flush() {
-	if c.state != stateOpen || c.set != nil || !c.wantFill {
+	if c.state != stateOpen || c.set != nil || !c.wantFill || c.holdsBack() {
 		return
 	}
 	c.wantFill = false
+	c.hold.wants = 0
 	c.set = c.host.takeSet()
 	c.filling = true
 	c.h.Fill()
@@ -140,7 +147,7 @@ func (c *Conn) sendEnded() {
 		c.settle()
 	case c.state != stateOpen:
 	case c.wantFill:
-		c.Dirty()
+		c.flushLater()
 	case c.lastFill:
 		c.drain()
 	}

@@ -102,6 +102,8 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 // stall makes a node's disks slow and lets a connection break and come back meanwhile.
 func (s *Sim) stall(n *node, w *wire) {
 	n.slowUntil = s.now + 1e9
+	s.hot = 3
+	defer func() { s.hot = 0 }()
 	s.workload(20e6 + s.rng.Int64N(100e6))
 	if w.conn != nil {
 		s.closeSide(w.conn, s.rng.IntN(2), true)
@@ -117,4 +119,45 @@ func (s *Sim) fenceOff(n *node) {
 	s.fence++
 	s.command(n, engine.Event{Cmd: engine.CmdFence, Value: s.fence}, nil)
 	s.workload(s.rng.Int64N(100e6))
+}
+
+// promoteInResync makes a target Primary: it must read at its source what it has not got yet.
+func (s *Sim) promoteInResync() {
+	s.startAll()
+	s.hot = 8
+	defer func() { s.hot = 0 }()
+	if n := s.model.primary; n != nil && n.eng != nil {
+		for _, w := range s.wires {
+			s.cutWire(w, 3)
+		}
+		s.workload(4e9) // the others fall behind
+		for _, w := range s.wires {
+			s.healWire(w)
+		}
+		if n.eng == nil {
+			return
+		}
+		s.demote(n)
+		s.runUntil(2e9, func() bool { return s.inState(engine.SyncTarget) != nil })
+	}
+	n := s.inState(engine.SyncTarget)
+	if n == nil || s.roleHolder() != nil {
+		return
+	}
+	for j := range s.nodes {
+		if j != n.index {
+			s.command(n, engine.Event{Cmd: engine.CmdPauseSync, Peer: rowOf(n.index, j)}, nil)
+		}
+	}
+	s.promote(n, false)
+	s.workload(200e6)
+	if n.eng == nil {
+		return
+	}
+	for j := range s.nodes {
+		if j != n.index {
+			s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
+		}
+	}
+	s.workload(50e6)
 }

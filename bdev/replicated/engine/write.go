@@ -252,8 +252,10 @@ func (e *Engine) tryComplete(o *op) {
 	if !e.localCounts(o) && o.acked == 0 {
 		if o.barWait == 0 {
 			e.foundNoReplica(o)
+		} else if o.epoch == e.epoch {
+			e.closeEpoch() // with mode A only the barrier tells
 		}
-		return // with mode A only the barrier tells
+		return
 	}
 	if e.copies(o) < e.cfg.MinAcks {
 		if e.cfg.OnNoQuorum == FailIO {
@@ -415,7 +417,7 @@ func (e *Engine) onWriteAck(p *peer, m *Msg) {
 	if o == nil {
 		return
 	}
-	if m.Type == MsgRSWriteAck && p.conn != Connected {
+	if m.Type == MsgRSWriteAck && p.syncing() {
 		e.markInSync(p.row, o.off, o.len)
 	}
 	o.ackWait &^= p.bit()

@@ -1,0 +1,29 @@
+// Package meta is the durable form of a replicated volume on one local disk: the format GREP v1, its checks, and a reader
+// for the metadata that DRBD 8.4 leaves on its disks.
+//
+// # Layout
+//
+// All integers are little-endian, all pages are 4 KiB, and every page says what it is and carries a CRC32C over itself
+// with the checksum field zeroed. Internal metadata occupies the tail of the disk, so that the data begins at block 0:
+//
+//	[ data | bitmap slot 0 | ... | slot n-1 | activity log ring | superblock B | superblock A ]
+//
+// On a device of its own the same areas are its tail, and there is no data before them.
+//
+// A superblock is written to the copy that is not the current one, with a higher sequence number and FUA; the valid copy
+// with the higher number counts. The activity log is a ring of transactions: each carries what it changes and a window of
+// the whole slot table, so that the last few rebuild the table. A bitmap page holds 32,256 bits of one slot.
+//
+// # What corruption costs
+//
+// A bitmap page that cannot be believed counts as all ones; an activity log that does not rebuild the whole table makes
+// everything hot. Both cost a resync and nothing else. Two bad superblocks refuse the disk: nothing says whose data it is.
+//
+// # Files
+//
+// layout.go knows where everything is; super.go, actlog.go and bitmap.go are the three kinds of pages; store.go reads and
+// writes them on a disk (an io.ReaderAt and io.WriterAt with Sync); check.go and command.go are `pollux replicated md`;
+// drbd08.go reads DRBD's superblock, activity log and bitmap.
+//
+// The package knows nothing of the engine: the host converts between its types and these.
+package meta

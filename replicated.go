@@ -1,0 +1,25 @@
+package main
+
+import (
+	"fmt"
+
+	"pollux/bdev/replicated/meta"
+)
+
+const replicatedUsage = `usage: pollux replicated md create|dump|check [OPTION...] FILE
+
+Looks at and makes the metadata of replicated volumes, on files and block devices. FILE may also hold DRBD's metadata (v08): dump prints them.
+`
+
+// replicatedCommand is `pollux replicated`.
+func replicatedCommand(args []string, std stdio) int {
+	switch {
+	case len(args) > 0 && args[0] == "md":
+		return meta.Command(args[1:], std.out, std.err)
+	case len(args) > 0 && (args[0] == "--help" || args[0] == "-h"):
+		fmt.Fprint(std.out, replicatedUsage)
+		return exitDone
+	}
+	fmt.Fprint(std.err, replicatedUsage)
+	return exitMisuse
+}
