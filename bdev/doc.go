@@ -38,11 +38,12 @@
 //	check.go     refuses what makes no sense; decides whether the module can do it as it is
 //	gates.go     holds it back: range locks, resets, removal. Aborts and resets themselves. One branch when there is none
 //	compose.go   otherwise carries it out as a program of stages, each made of parts (parts.go, cursor.go)
+//	qos.go       has it wait for tokens where rates are limited
 //	rangelock.go atomic ranges, by way of the device's home reactor
 //	stats.go     what bdev_get_iostat shows
 //
 // request.go, list.go and ops.go are the request itself and the table of operations. Of the control plane, registry.go, spec.go, device.go
 // and desc.go are the four nouns, examine.go lets modules look at new devices, stack.go is what devices upon devices have in common, gauge.go waits
-// until users are gone, rpc.go, rpc_iostat.go, params.go and uuid.go are the RPC methods. mutate*.go are the ways to be wrong on
+// until users are gone, rpc*.go, notify.go, params.go and uuid.go are the RPC methods. mutate*.go are the ways to be wrong on
 // purpose of builds with -tags invariants.
 package bdev
