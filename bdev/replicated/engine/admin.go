@@ -385,10 +385,8 @@ func (e *Engine) onFenced(p *peer, m *Msg) {
 
 // failEverything ends what waits for the volume to go on; writes under way end by themselves.
 func (e *Engine) failEverything() {
-	list := e.held
-	e.held = nil
-	for _, o := range list {
-		e.failRequest(o)
+	for e.held.len() > 0 {
+		e.failRequest(e.held.pop())
 	}
 }
 
