@@ -99,7 +99,7 @@ func (e *Engine) diskFailed() {
 		}
 	}
 	e.exposed = e.super.Current
-	if e.lossWait == 0 {
+	if e.role == Primary && e.lossWait == 0 {
 		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
 	}
 	e.setDisk(Failed)
