@@ -111,6 +111,10 @@ func (d *Device) Resize(blocks uint64) error {
 	return nil
 }
 
+// TellWritesLost tells everybody that writes which were not flushed may be gone: a module that does not take the target with it
+// when it fails calls it before it serves again. Control plane.
+func (d *Device) TellWritesLost() { d.registry.announce(d, EventWritesLost) }
+
 // resizeLane tells r the size (on r).
 func (d *Device) resizeLane(r *reactor.Reactor) {
 	if l := d.lanes[r.ID()]; !l.removed {

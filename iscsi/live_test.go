@@ -239,7 +239,7 @@ func TestLiveCuts(t *testing.T) {
 		p := newLoop(l, c, 24)
 		p.left = 1 << 30
 		l.must(l.client.Call(func() { p.start(func() {}) }))
-		if _, err := c.Ping(l.ctx, []byte(fmt.Sprint(i))); err != nil {
+		if _, err := c.Ping(l.ctx, fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {

@@ -49,14 +49,20 @@ func TestRegionLayout(t *testing.T) {
 		{"offsetof(struct cqe, status)", unsafe.Offsetof(c.status)},
 		{"offsetof(struct cqe, info)", unsafe.Offsetof(c.info)},
 		{"sizeof(struct cqe)", unsafe.Sizeof(c)},
-		{"OP_READ", opRead}, {"OP_WRITE", opWrite}, {"OP_FLUSH", opFlush}, {"OP_UNMAP", opUnmap}, {"OP_WRITESAME", opWriteSame}, {"OP_CAW", opCAW},
+		{"OP_READ", opRead},
+		{"OP_WRITE", opWrite},
+		{"OP_FLUSH", opFlush},
+		{"OP_UNMAP", opUnmap},
+		{"OP_WRITESAME", opWriteSame},
+		{"OP_CAW", opCAW},
 	}
-	source := "#include \"region.h\"\n"
+	var source strings.Builder
+	source.WriteString("#include \"region.h\"\n")
 	for _, w := range want {
-		source += fmt.Sprintf("_Static_assert((%s) == %#x, \"%s\");\n", w.c, w.ours, w.c)
+		fmt.Fprintf(&source, "_Static_assert((%s) == %#x, \"%s\");\n", w.c, w.ours, w.c)
 	}
 	file := filepath.Join(t.TempDir(), "layout.c")
-	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+	if err := os.WriteFile(file, []byte(source.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if err := gcc([]string{"-std=gnu11", "-Ihelper", "-fsyntax-only", file}); err != nil {
