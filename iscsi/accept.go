@@ -25,6 +25,8 @@ type loginConn struct {
 	sent    uint32 // responses
 	fd      int    // after Detach; negative: lost
 	closed  bool   // the socket is gone
+	spoken  bool   // a whole request has come
+	ending  bool   // it does not count as pending any more
 }
 
 // loginState is how far a loginConn has come.
@@ -40,11 +42,12 @@ const (
 // accept takes a new connection at a portal group (on l).
 func (l *local) accept(fd int, tag int32) {
 	view := l.server.view.Load()
-	if l.closing || len(l.logins) >= PendingLoginsMax {
+	if l.closing || !l.makeRoom() {
 		l.count(countAcceptRefused)
 		l.drop(fd)
 		return
 	}
+	l.pending++
 	l.count(countAccepted)
 	c := &loginConn{local: l, tag: tag, view: view}
 	c.login.Admit = c.admit
@@ -55,6 +58,22 @@ func (l *local) accept(fd int, tag int32) {
 	c.timer.Start(LoginTimeout)
 	l.logins = append(l.logins, c)
 	c.sock.Open(l.r, fd, c)
+}
+
+// makeRoom reports whether one more login may begin. At PendingLoginsMax the oldest connection that has not said anything yet gives way, so
+// that a flood of silent ones keeps nobody out.
+func (l *local) makeRoom() bool {
+	if l.pending < PendingLoginsMax {
+		return true
+	}
+	for _, c := range l.logins {
+		if !c.ending && !c.spoken {
+			l.count(countAcceptRefused)
+			c.end()
+			return true
+		}
+	}
+	return false
 }
 
 func (c *loginConn) timeout() {
@@ -96,6 +115,7 @@ func (c *loginConn) Data(p []byte) { c.segment = append(c.segment, p...) }
 
 // End handles a whole request (Sink). There are no digests yet.
 func (c *loginConn) End(h *BHS, _ Fault) bool {
+	c.spoken = true
 	var step LoginStep
 	c.out, step = c.login.Handle(h, c.segment, &c.rsp, c.out[:0])
 	switch step {
@@ -191,6 +211,7 @@ func (c *loginConn) handOver(fd int) {
 
 // forget takes the connection off its reactor's list, when the socket is gone or moved.
 func (c *loginConn) forget() {
+	c.noLongerPending()
 	c.timer.Stop()
 	c.local.logins = without(c.local.logins, c)
 	c.local.settle()
@@ -233,7 +254,17 @@ func (c *loginConn) Fill() {
 
 func (c *loginConn) statSN() uint32 { return c.local.server.initialStatSN + c.sent }
 
-func (c *loginConn) end() { c.sock.Close() }
+func (c *loginConn) end() {
+	c.noLongerPending()
+	c.sock.Close()
+}
+
+func (c *loginConn) noLongerPending() {
+	if !c.ending {
+		c.ending = true
+		c.local.pending--
+	}
+}
 
 // Closed says that the socket is gone (sock.Handler). With a request at home it is home's answer that ends the connection.
 func (c *loginConn) Closed(sock.Reason) {

@@ -20,6 +20,7 @@ func (s *Server) Held() (all []string) {
 	}
 	for _, l := range s.locals {
 		add("logins", len(l.logins))
+		add("pending logins", l.pending)
 		add("connections", len(l.conns))
 		add("connections waiting for memory", len(l.mem.hungry))
 		add("bytes beyond the shares", int(l.mem.extra))

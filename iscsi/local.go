@@ -16,6 +16,7 @@ type local struct {
 
 	logins  []*loginConn
 	conns   []*conn
+	pending int  // logins that are not ending
 	closing bool // no connection is accepted any more
 
 	tasks    taskPool
