@@ -28,7 +28,8 @@ type Device struct {
 	segments int
 	zeroes   []byte
 
-	resizing sync.Mutex // one Resize at a time
+	resizing sync.Mutex // one change of size or rates at a time
+	rates    atomic.Pointer[RateLimits]
 	locks    *RangeLock // in order of arrival; the home reactor's
 
 	// Under the registry's mutex.

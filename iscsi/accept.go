@@ -243,7 +243,7 @@ func (c *loginConn) Closed(sock.Reason) {
 		c.timer.Stop()
 	case loginMoving:
 		c.handOver(-1)
-	default:
+	case loginReading, loginLast:
 		c.forget()
 	}
 }

@@ -194,7 +194,7 @@ func (g *cutRig) manage(worker int, function scsi.Function, lun uint64) {
 // TestConnectionIsCut cuts connections at any moment, in every way, and requires that nothing is left of them and that those
 // beside them notice nothing.
 func TestConnectionIsCut(t *testing.T) {
-	for seed := range rounds(20 * len(cuts)) {
+	for seed := range rounds(10 * len(cuts)) {
 		c := cuts[seed%uint64(len(cuts))]
 		ok := t.Run(fmt.Sprintf("seed %d %s", seed, c.name), func(t *testing.T) {
 			g := newCutRig(t, seed)

@@ -181,7 +181,7 @@ func checkName(name string) error {
 	case len(name) > NameMax:
 		return fmt.Errorf("name has %d bytes, more than %d", len(name), NameMax)
 	case !strings.HasPrefix(name, "iqn.") && !strings.HasPrefix(name, "eui.") && !strings.HasPrefix(name, "naa."):
-		return fmt.Errorf("name %q does not begin with iqn., eui. or naa.", name)
+		return fmt.Errorf("name %q has none of the prefixes iqn, eui and naa", name)
 	}
 	for _, c := range name {
 		ok := c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' || c >= 0x80

@@ -88,6 +88,7 @@ func (l *live) dial(isid byte, edit func(*initiator.Config)) *initiator.Client {
 	}
 	c, err := initiator.Dial(l.ctx, l.client, l.portal, cfg)
 	l.must(err)
+	l.t.Cleanup(c.Close) // before the server ends, which would wait for its logout
 	for range 4 {
 		_, err := c.Do(l.ctx, 0, make([]byte, 6), nil, 0)
 		l.must(err)
@@ -238,7 +239,7 @@ func TestLiveCuts(t *testing.T) {
 		p := newLoop(l, c, 24)
 		p.left = 1 << 30
 		l.must(l.client.Call(func() { p.start(func() {}) }))
-		if _, err := c.Ping(l.ctx, []byte(fmt.Sprint(i))); err != nil {
+		if _, err := c.Ping(l.ctx, fmt.Append(nil, i)); err != nil {
 			t.Fatal(err)
 		}
 		if i%2 == 0 {

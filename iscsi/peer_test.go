@@ -20,8 +20,14 @@ func enter(p *peer, edit func(*iscsi.PDU)) *iscsi.PDU {
 	q.SetInitiatorTaskTag(1)
 	q.SetCmdSN(nearWrap)
 	for _, pair := range [][2]string{
-		{"InitiatorName", rigInitiator}, {"TargetName", rigTarget}, {"SessionType", "Normal"},
-		{"InitialR2T", "No"}, {"ImmediateData", "Yes"}, {"MaxBurstLength", "16384"}, {"FirstBurstLength", "8192"}, {"MaxOutstandingR2T", "2"},
+		{"InitiatorName", rigInitiator},
+		{"TargetName", rigTarget},
+		{"SessionType", "Normal"},
+		{"InitialR2T", "No"},
+		{"ImmediateData", "Yes"},
+		{"MaxBurstLength", "16384"},
+		{"FirstBurstLength", "8192"},
+		{"MaxOutstandingR2T", "2"},
 	} {
 		q.Data = iscsi.AppendPair(q.Data, pair[0], pair[1])
 	}

@@ -14,6 +14,9 @@ func invalid(err error) error {
 	if err == nil {
 		return nil
 	}
+	if _, ok := errors.AsType[*rpc.Error](err); ok {
+		return err
+	}
 	return rpc.InvalidParams("%s", err)
 }
 

@@ -228,7 +228,7 @@ func (s *Server) changeAuth(tag int32, make func(*AuthGroup) (*AuthGroup, error)
 	return s.change(func(c *config) error {
 		g := c.authGroup(tag)
 		if g == nil {
-			return fmt.Errorf("Could not find auth group (%d)", tag) //nolint:staticcheck // SPDK's words, which scripts look for.
+			return rpc.InvalidParams("Could not find auth group (%d)", tag)
 		}
 		changed, err := make(g)
 		if err != nil {

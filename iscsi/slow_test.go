@@ -84,6 +84,7 @@ func (d *slowDisk) carryOut(b *bdev.Request) {
 			copy(p, at)
 		case bdev.OpWrite:
 			copy(at, p)
+		default: // a flush
 		}
 		at = at[len(p):]
 	}

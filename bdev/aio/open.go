@@ -170,19 +170,28 @@ func (f *file) fit(path string, blockSize uint32) error {
 	return nil
 }
 
-// takesDirect reports whether O_DIRECT takes a block that is not aligned to more than its own size: one is read.
+// directUnknown is the alignment assumed where nobody tells, in bytes.
+const directUnknown = 4096
+
+// takesDirect reports whether O_DIRECT takes single blocks. Trying would not do: in a hole nothing is checked.
 func (f *file) takesDirect() bool {
-	mem, err := iobuf.Map(2 * iobuf.MaxSize)
-	if err != nil {
+	var sx unix.Statx_t
+	err := unix.Statx(f.fd, "", unix.AT_EMPTY_PATH, unix.STATX_DIOALIGN, &sx)
+	if err == nil && sx.Mask&unix.STATX_DIOALIGN != 0 { // Since Linux 6.1. No alignment is no O_DIRECT.
+		return sx.Dio_offset_align != 0 && sx.Dio_offset_align <= f.blockSize
+	}
+	if f.sector != 0 {
+		return f.sector <= f.blockSize
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(f.fd, &st); err != nil {
 		return false
 	}
-	defer iobuf.Unmap(mem)
-	off := int64(f.blockSize)
-	if f.size < 2*uint64(f.blockSize) {
-		off = 0
+	sector := blockLimit(st.Dev, "logical_block_size")
+	if sector == 0 {
+		sector = directUnknown
 	}
-	n, err := unix.Pread(f.fd, mem[f.blockSize:2*f.blockSize], off)
-	return !errors.Is(err, syscall.EINVAL) && (err != nil || n == int(f.blockSize))
+	return sector <= uint64(f.blockSize)
 }
 
 // CreateFile makes a sparse file of size bytes, durably, unless there is one.

@@ -114,10 +114,17 @@ func (p *powerTest) run() {
 	var late []*bdevtest.Op
 	if p.rng.IntN(2) == 0 {
 		q, fill := p.request(p.mem[1])
+		if p.rng.IntN(2) == 0 {
+			q, fill = bdev.Request{Op: bdev.OpFlush}, 0
+		}
 		p.begun(q, fill)
-		late = append(late, p.clients[0].Start(q))
-		for range p.rng.IntN(4) {
+		o := p.clients[0].Start(q)
+		late = append(late, o)
+		for range 1 + p.rng.IntN(4) {
 			p.World.Step(0)
+		}
+		if o.Ended > 0 {
+			p.done(q, fill)
 		}
 	}
 	p.World.PowerLoss(p.file)

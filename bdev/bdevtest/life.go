@@ -18,20 +18,24 @@ type load struct {
 	ended   [bdev.StatusCount]int
 }
 
+// loadOps is what the load does: plain I/O, and what takes range locks and buffers where it is emulated.
+var loadOps = []bdev.Op{
+	bdev.OpRead, bdev.OpRead, bdev.OpWrite, bdev.OpWrite, bdev.OpCompareAndWrite, bdev.OpCopy, bdev.OpWriteZeroes, bdev.OpFlush,
+}
+
 func (r *run) startLoad(clients [2]*Client, size uint64) *load {
 	l := &load{run: r}
 	rng := rand.New(rand.NewPCG(r.seed, 4))
 	for i := range 8 {
-		c, mem := clients[i%2], r.Memory(8*int(r.blockSize))
+		c, mem, expected := clients[i%2], r.Memory(8*int(r.blockSize)), r.Memory(8*int(r.blockSize))
 		o := NewOp(bdev.Request{})
 		again := func() {
-			o.Op = bdev.OpRead
-			if rng.IntN(2) == 0 {
-				o.Op = bdev.OpWrite
-			}
+			o.Op = loadOps[rng.IntN(len(loadOps))]
+			o.Flags = bdev.Flags(rng.IntN(4))
 			o.Blocks = 1 + rng.Uint64N(8)
-			o.LBA = rng.Uint64N(size - o.Blocks + 1)
+			o.LBA, o.SrcLBA = rng.Uint64N(size-o.Blocks+1), rng.Uint64N(size-o.Blocks+1)
 			o.Data = [][]byte{mem[:o.Blocks*uint64(r.blockSize)]}
+			o.Compare = [][]byte{expected[:o.Blocks*uint64(r.blockSize)]}
 			c.Submit(o)
 		}
 		var next reactor.Timer // So that the clock goes on, and a device that ends everything at once does not fill a pass.
@@ -64,10 +68,10 @@ func (l *load) stop() {
 	l.Until(func() bool { return l.busy == 0 })
 }
 
-// want fails the test if any request ended with another status than these.
+// want fails the test if any request ended with another status than these, or a miscompare.
 func (l *load) want(statuses ...bdev.Status) {
 	l.T.Helper()
-	all, some := 0, 0
+	all, some := 0, l.ended[bdev.StatusMiscompare]
 	for _, n := range l.ended {
 		all += n
 	}
