@@ -303,7 +303,7 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	if p.disk < Inconsistent && before >= Inconsistent {
 		e.peerLostDisk(p)
 	}
-	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() {
+	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {
 		e.collectForDiskless(p)
 	}
 	if before != UpToDate && p.disk == UpToDate {
