@@ -129,6 +129,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 		if o.barWait&p.bit() != 0 {
 			e.markMissed(p.row, o.off, o.len)
 			e.tellOthersMissed(p, o)
+			if e.fencedOut {
+				e.fencedWrite(o)
+			}
 			o.barWait &^= p.bit()
 			lost = lost || o.completed
 		}
