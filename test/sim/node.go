@@ -175,6 +175,11 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 	}
 	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
 	if !ok {
+		for i, x := range supers {
+			if x != nil {
+				s.trace("n%d leg %d: seq %d legs %x past %x rows %x", n.index, i, x.Seq, x.LegGen, x.LegPast, x.Rows[8:12])
+			}
+		}
 		return nil, false
 	}
 	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}

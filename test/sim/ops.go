@@ -16,6 +16,10 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if m.primary == n && v.Role != engine.Primary {
+		m.primary = nil // fenced
+		clear(m.requests)
+	}
 	if m.primary == n {
 		if v.Disk == engine.UpToDate && !m.floor(0, n.index).valid {
 			s.resynced(n)
