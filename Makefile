@@ -19,7 +19,7 @@ BENCHFLAGS ?=
 # make sim: how many seeds the simulated cluster runs.
 SEEDS ?= 1000
 
-.PHONY: help build helper run check unit race test test-full fuzz bench sim deps clean FORCE
+.PHONY: help build helper run check unit race test test-full test-ceph fuzz bench sim deps clean FORCE
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -61,6 +61,11 @@ test:
 ## make test-full   the same with the long runs: more seeds, more cuts, longer fuzzing
 test-full:
 	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race benchonce fuzz live interop conformance vm
+
+## make test-ceph   bdev/tcmur's rbd handler in front of a Ceph cluster on loopback (as root it installs Ceph)
+test-ceph:
+	@POLLUX_TEST_CEPH=1 scripts/deps.sh
+	@POLLUX_TEST_CEPH=1 go test -v -count=1 -timeout 600s -run '^TestCeph' ./bdev/tcmur
 
 ## make fuzz        each fuzz target for FUZZTIME=10s; FUZZ=regexp chooses
 fuzz:

@@ -54,7 +54,7 @@ func (c *Channel) Submit(q *Request) {
 	}
 	l := c.lane
 	c.outstanding++
-	q.channel, q.Status, q.Result, q.started = c, StatusOK, 0, l.r.Now()
+	q.channel, q.Status, q.Result, q.started, q.paid = c, StatusOK, 0, l.r.Now(), false
 	l.start(q)
 }
 

@@ -24,6 +24,7 @@ type Event uint8
 const (
 	EventRemove Event = iota
 	EventResize
+	EventWritesLost // writes that ended before, and were not flushed, may be gone
 )
 
 // Desc is an open device. Control plane.

@@ -28,7 +28,8 @@ type Device struct {
 	segments int
 	zeroes   []byte
 
-	resizing sync.Mutex // one Resize at a time
+	resizing sync.Mutex // one change of size or rates at a time
+	rates    atomic.Pointer[RateLimits]
 	locks    *RangeLock // in order of arrival; the home reactor's
 
 	// Under the registry's mutex.
@@ -109,6 +110,10 @@ func (d *Device) Resize(blocks uint64) error {
 	d.registry.tellFollowers(ChangeResize, d)
 	return nil
 }
+
+// TellWritesLost tells everybody that writes which were not flushed may be gone: a module that does not take the target with it
+// when it fails calls it before it serves again. Control plane.
+func (d *Device) TellWritesLost() { d.registry.announce(d, EventWritesLost) }
 
 // resizeLane tells r the size (on r).
 func (d *Device) resizeLane(r *reactor.Reactor) {

@@ -25,4 +25,25 @@
 // Unregister marks the device, tells every Desc, fails new requests with StatusRemoved, and waits until all descs are
 // closed and all queues drained; then the backend is destroyed. It never waits for a reader of data, since data is
 // copied into the request's own memory.
+//
+// # How a request travels
+//
+// Each device has a lane on every reactor: its module's queue there and everything in flight on it. A request goes, in the order
+// of the files:
+//
+//	channel.go   Submit counts it
+//	lane.go      start -> run -> dispatch -> the module -> Complete -> finish -> end -> Done. What ends inside a Submit, or is
+//	             refused, goes onto the lane's list, which is drained later in the pass. What the module has no resources for
+//	             waits until something else has ended, or a timer
+//	check.go     refuses what makes no sense; decides whether the module can do it as it is
+//	gates.go     holds it back: range locks, resets, removal. Aborts and resets themselves. One branch when there is none
+//	compose.go   otherwise carries it out as a program of stages, each made of parts (parts.go, cursor.go)
+//	qos.go       has it wait for tokens where rates are limited
+//	rangelock.go atomic ranges, by way of the device's home reactor
+//	stats.go     what bdev_get_iostat shows
+//
+// request.go, list.go and ops.go are the request itself and the table of operations. Of the control plane, registry.go, spec.go, device.go
+// and desc.go are the four nouns, examine.go lets modules look at new devices, stack.go is what devices upon devices have in common, gauge.go waits
+// until users are gone, rpc*.go, notify.go, params.go and uuid.go are the RPC methods. mutate*.go are the ways to be wrong on
+// purpose of builds with -tags invariants.
 package bdev

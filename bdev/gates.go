@@ -14,7 +14,7 @@ func (l *lane) isHeld(q *Request) bool {
 		l.held.push(q)
 		return true
 	}
-	return false
+	return l.isThrottled(q)
 }
 
 // isBlocked reports whether a reset or a range lock excludes q.
@@ -32,7 +32,7 @@ func (l *lane) isBlocked(q *Request) bool {
 
 // releaseHeld starts what nothing is in the way of any more, in the order in which it came.
 func (l *lane) releaseHeld() {
-	for n := l.held.n; n > 0; n-- {
+	for n := l.held.n; n > 0 && l.held.n > 0; n-- {
 		q := l.held.pop()
 		if l.gates == 0 || !l.isHeld(q) {
 			l.run(q)
@@ -42,8 +42,10 @@ func (l *lane) releaseHeld() {
 
 // endHeld ends everything held back.
 func (l *lane) endHeld(status Status) {
-	for q := l.held.pop(); q != nil; q = l.held.pop() {
-		l.endLater(q, status)
+	for _, held := range [...]*list{&l.held, &l.throttled} {
+		for q := held.pop(); q != nil; q = held.pop() {
+			l.endLater(q, status)
+		}
 	}
 }
 
@@ -67,6 +69,9 @@ func (l *lane) hasten(t *Request, status Status) {
 	switch t.state {
 	case stateHeld:
 		l.held.remove(t)
+		l.endLater(t, status)
+	case stateThrottled:
+		l.throttled.remove(t)
 		l.endLater(t, status)
 	case stateParked:
 		l.parked.remove(t)

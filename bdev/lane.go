@@ -25,12 +25,16 @@ type lane struct {
 	inModule int  // parts and whole requests that the module has
 	depth    int  // of dispatch calls below us; what completes inside is ended later
 
-	gates  int // range locks, resets and removal: 0 on the hot path
+	gates  int // range locks, resets, removal and limits of rates: 0 on the hot path
 	locks  []*lockEntry
 	held   list
 	resets list // of which the module has ended its part
 
 	resetting int // resets that have not ended
+
+	qos       *qos // nil: no limits
+	throttled list
+	qosTimer  reactor.Timer
 
 	starved list // the module said StatusNoMemory
 	parked  list // no composite or buffer
@@ -49,12 +53,13 @@ type lane struct {
 func newLane(d *Device, r *reactor.Reactor) *lane {
 	l := &lane{dev: d, r: r, blocks: d.blocks.Load()}
 	l.flight.kind = flight
-	for _, w := range []*list{&l.held, &l.resets, &l.starved, &l.parked, &l.lockers, &l.done} {
+	for _, w := range []*list{&l.held, &l.resets, &l.throttled, &l.starved, &l.parked, &l.lockers, &l.done} {
 		w.kind = wait
 	}
 	l.doneMsg.Bind(l.drainDone)
 	l.unparkMsg.Bind(l.unpark)
 	l.retry.Bind(r, l.retryAll)
+	l.qosTimer.Bind(r, l.unthrottle)
 	return l
 }
 

@@ -1,7 +1,6 @@
 package bdev
 
 import (
-	"crypto/sha1"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -20,9 +19,10 @@ const zeroesSize = 256 << 10
 
 // Registry holds the devices of one target by name. Control plane; safe for concurrent use.
 type Registry struct {
-	group  *reactor.Group
-	log    *slog.Logger
-	zeroes []byte
+	group   *reactor.Group
+	log     *slog.Logger
+	zeroes  []byte
+	machine string // what tells the UUIDs of this machine's devices from others'
 
 	mu        sync.Mutex
 	devices   []*Device
@@ -50,7 +50,7 @@ func NewRegistry(g *reactor.Group, log *slog.Logger) *Registry {
 	if err != nil {
 		panic("bdev: " + err.Error()) // At start, where no memory means no target.
 	}
-	return &Registry{group: g, log: log, zeroes: zeroes, options: DefaultOptions, listeners: map[int]func(Change, *Device){}}
+	return &Registry{group: g, log: log, zeroes: zeroes, machine: machineID(), options: DefaultOptions, listeners: map[int]func(Change, *Device){}}
 }
 
 // Group is the reactors that devices of this registry run on.
@@ -100,7 +100,7 @@ func (g *Registry) Register(s Spec) (*Device, error) {
 		return nil, err
 	}
 	if s.UUID == ([16]byte{}) {
-		s.UUID = uuidOfName(s.Name)
+		s.UUID = uuidOf(g.machine, s.Name)
 	}
 	s.Aliases = slices.Clone(s.Aliases)
 	d, err := g.add(s)
@@ -234,16 +234,4 @@ func (g *Registry) Close() error {
 		}
 	}
 	return first
-}
-
-// uuidOfName derives a UUID from a name, of version 5 (RFC 9562 5.5), the same at every start.
-func uuidOfName(name string) [16]byte {
-	h := sha1.New()
-	space := [16]byte{0x70, 0x6f, 0x6c, 0x6c, 0x75, 0x78, 0x40, 0x00, 0x80, 0x00, 'b', 'd', 'e', 'v', 0, 1}
-	h.Write(space[:])
-	h.Write([]byte(name))
-	u := [16]byte(h.Sum(nil)[:16])
-	u[6] = u[6]&0x0f | 0x50
-	u[8] = u[8]&0x3f | 0x80
-	return u
 }

@@ -224,3 +224,24 @@ func TestStatusNames(t *testing.T) {
 		}
 	}
 }
+
+// TestDerivedUUIDs: the same name gives the same UUID, another name another.
+func TestDerivedUUIDs(t *testing.T) {
+	uuid := func(name string) [16]byte {
+		e := bdevtest.NewEnv(t, 1)
+		return (&bdevtest.Disk{Native: bdevtest.Everything()}).Register(e, name, 512, 8).UUID()
+	}
+	a := uuid("a")
+	if a != uuid("a") || a == uuid("b") || a[6]>>4 != 5 || a[8]>>6 != 2 {
+		t.Errorf("UUIDs %v, %v, %v", a, uuid("a"), uuid("b"))
+	}
+	var back bdev.UUID
+	if err := back.UnmarshalText([]byte(bdev.UUID(a).String())); err != nil || back != a {
+		t.Errorf("read back: %v %v", back, err)
+	}
+	for _, bad := range []string{"", "x", "d9761828-9325-54cb-a3f0-19935c1d727", "d9761828-9325-54cb-a3f0-19935c1d727g", "d976182809325-54cb-a3f0-19935c1d727fa"} {
+		if err := back.UnmarshalText([]byte(bad)); err == nil {
+			t.Errorf("%q was taken for a UUID", bad)
+		}
+	}
+}

@@ -78,6 +78,7 @@ type Request struct {
 	links   [linkKinds]link
 	started int64 // Reactor.Now at Submit
 	state   state
+	paid    bool // for a limit of rates
 	pending bool // a reset or an abort that the module has: its end is not the whole end
 }
 
@@ -85,12 +86,13 @@ type Request struct {
 type state uint8
 
 const (
-	stateIdle    state = iota // with its owner
-	stateHeld                 // in lane.held: a range lock, a reset or a removal is in the way
-	stateLocking              // its composite waits for a range lock
-	stateParked               // in lane.parked: there is no composite or no buffer for it
-	stateRunning              // its composite works on it, or it is a reset or an abort that waits
-	stateStarved              // in lane.starved: the module is out of resources
-	stateModule               // the module has it
-	stateEnded                // in lane.done: Done is called soon
+	stateIdle      state = iota // with its owner
+	stateHeld                   // in lane.held: a range lock, a reset or a removal is in the way
+	stateLocking                // its composite waits for a range lock
+	stateThrottled              // in lane.throttled: there are no tokens for it
+	stateParked                 // in lane.parked: there is no composite or no buffer for it
+	stateRunning                // its composite works on it, or it is a reset or an abort that waits
+	stateStarved                // in lane.starved: the module is out of resources
+	stateModule                 // the module has it
+	stateEnded                  // in lane.done: Done is called soon
 )

@@ -29,6 +29,9 @@ func (g *Registry) RegisterRPC(s *rpc.Server) {
 		return rpc.None{}, g.Examine(p.Name)
 	}).DecodeError(rpc.CodeInvalidParams, "Invalid parameters").Waits().
 		Help("Have all modules look at a device.")
+	rpc.Handle(s, rpc.Runtime, "bdev_set_qos_limit", g.setQoSLimit, "set_bdev_qos_limit").
+		Help("Limit the rate of a device's I/O; 0 is no limit.")
+	g.registerNotify(s)
 	s.Subsystem("bdev", []string{}, g.writeConfig)
 }
 
@@ -58,13 +61,6 @@ type bdevInfo struct {
 	Zoned              bool            `json:"zoned"`
 	SupportedIOTypes   map[string]bool `json:"supported_io_types"`
 	DriverSpecific     any             `json:"driver_specific"`
-}
-
-type rateLimits struct {
-	IOs        uint64 `json:"rw_ios_per_sec"`
-	MBytes     uint64 `json:"rw_mbytes_per_sec"`
-	ReadBytes  uint64 `json:"r_mbytes_per_sec"`
-	WriteBytes uint64 `json:"w_mbytes_per_sec"`
 }
 
 // foreignIOTypes are types of I/O that clients look for and no device has.
@@ -127,9 +123,10 @@ func (g *Registry) info(d *Device) bdevInfo {
 		Name: s.Name, Aliases: append([]string{}, s.Aliases...), ProductName: s.ProductName,
 		BlockSize: s.BlockSize, NumBlocks: d.Blocks(), UUID: s.UUID, NUMA: s.NUMA,
 		UnmapAlignment: s.Limits.UnmapAlignmentBlocks, UnmapGranularity: s.Limits.UnmapGranularityBlocks,
-		CreationTime:     d.Created().Format(time.RFC3339),
-		SupportedIOTypes: map[string]bool{},
-		DriverSpecific:   struct{}{},
+		AssignedRateLimits: d.RateLimits().shown(),
+		CreationTime:       d.Created().Format(time.RFC3339),
+		SupportedIOTypes:   map[string]bool{},
+		DriverSpecific:     struct{}{},
 	}
 	if uuid := UUID(s.UUID).String(); uuid != s.Name {
 		info.Aliases = append(info.Aliases, uuid)
@@ -189,6 +186,7 @@ func (g *Registry) writeConfig(context.Context) ([]rpc.ConfigEntry, error) {
 		if config := d.spec.Config; config != nil {
 			entries = append(entries, config(d)...)
 		}
+		entries = append(entries, qosConfig(d)...)
 	}
 	return append(entries, rpc.ConfigEntry{Method: "bdev_wait_for_examine"}), nil
 }

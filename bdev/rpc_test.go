@@ -59,6 +59,13 @@ func TestRPCResults(t *testing.T) {
 		{"bdev_get_iostat", `{"name":"Malloc0"}`, `{"tick_rate":1000000000,"ticks":*,"bdevs":[{"name":"Malloc0","bytes_read":0,*"io_error":{},"queue_depth_polling_period":0,"queue_depth":0,"io_time":0,"weighted_io_time":0}]}`},
 		{"bdev_get_iostat", `{"names":["Malloc0"],"per_channel":true}`, `*"name":"Malloc0","channels":[]}`},
 		{"bdev_reset_iostat", `{"name":"Malloc0"}`, `true`},
+		{"bdev_set_qos_limit", `{"name":"Malloc1","rw_ios_per_sec":2000,"rw_mbytes_per_sec":10}`, `true`},
+		{"bdev_set_qos_limit", `{"name":"Malloc1"}`, `{"code":-22,"message":"No rate limits specified"}`},
+		{"bdev_set_qos_limit", `{"name":"nope","rw_ios_per_sec":1}`, `{"code":-19,"message":"No such device"}`},
+		{"bdev_get_bdevs", `{"name":"Malloc1"}`, `*"assigned_rate_limits":{"rw_ios_per_sec":2000,"rw_mbytes_per_sec":10,"r_mbytes_per_sec":0,"w_mbytes_per_sec":0}*`},
+		{"bdev_set_qos_limit", `{"name":"Malloc1","rw_ios_per_sec":0}`, `true`},
+		{"notify_get_types", `null`, `["bdev_register","bdev_unregister","bdev_resize"]`},
+		{"notify_get_notifications", `{"id":1,"max":3}`, `[{"type":"bdev_register","ctx":"Malloc1","id":1},{"type":"bdev_register","ctx":"Null0","id":2},{"type":"bdev_resize","ctx":"Null0","id":3}]`},
 		{"bdev_examine", `{"name":"Malloc0"}`, `true`},
 		{"bdev_wait_for_examine", `null`, `true`},
 		{"framework_get_config", `{"name":"bdev"}`, `[{"method":"bdev_set_options","params":{"bdev_io_pool_size":65535,"bdev_io_cache_size":256,"bdev_auto_examine":true,"iobuf_small_cache_size":128,"iobuf_large_cache_size":16}},{"method":"bdev_malloc_create","params":{"name":"Malloc0","num_blocks":128,"block_size":512,"physical_block_size":512,"uuid":"11111111-2222-4333-8444-555555555555","optimal_io_boundary":0,*{"method":"bdev_null_create","params":{"name":"Null0","num_blocks":4096,*{"method":"bdev_wait_for_examine"}]`},
@@ -98,6 +105,7 @@ func TestSavedConfigMakesTheSameDevices(t *testing.T) {
 	e, s := newServer(t)
 	call(t, s, "bdev_malloc_create", `{"name":"a","num_blocks":128,"block_size":4096,"optimal_io_boundary":8}`)
 	call(t, s, "bdev_null_create", `{"num_blocks":128,"block_size":512,"physical_block_size":4096}`)
+	call(t, s, "bdev_set_qos_limit", `{"name":"a","w_mbytes_per_sec":7}`)
 	config := call(t, s, "framework_get_config", `{"name":"bdev"}`)
 	var entries []struct {
 		Method string

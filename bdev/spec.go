@@ -13,7 +13,7 @@ import (
 type Spec struct {
 	Name              string
 	Aliases           []string
-	UUID              [16]byte // zero: one is derived from the name, the same at every start
+	UUID              [16]byte // zero: one is derived from the machine and the name, the same at every start
 	ProductName       string   // "Malloc disk", ... (clients compare it exactly)
 	BlockSize         uint32   // bytes, power of two, 512 to 65536
 	Blocks            uint64

@@ -25,6 +25,10 @@ func (g *Registry) OpenBase(base, module, name string) (*Base, error) {
 			if d, err := g.Lookup(name); err == nil {
 				_ = d.Resize(b.desc.dev.Blocks()) // Only a size of 0 is refused, which no device has.
 			}
+		case EventWritesLost:
+			if d, err := g.Lookup(name); err == nil {
+				d.TellWritesLost()
+			}
 		}
 	}
 	desc, err := g.Open(base, OpenOptions{Claim: module, Event: event})

@@ -1,8 +1,10 @@
 package bdev
 
 import (
+	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
+	"os"
 	"strings"
 )
 
@@ -35,4 +37,31 @@ func (u *UUID) UnmarshalText(text []byte) error {
 		return fmt.Errorf("%q is not a UUID", t)
 	}
 	return nil
+}
+
+// uuidSpace is the name space of derived UUIDs.
+var uuidSpace = [16]byte{'p', 'o', 'l', 'l', 'u', 'x', 0x40, 0, 0x80, 0, 'b', 'd', 'e', 'v', 0, 1}
+
+// uuidOf derives a UUID of version 5 (RFC 9562 5.5), the same at every start. The machine is a part of it: an initiator takes two
+// LUNs with one identity for two paths to one LUN, and Malloc0 of two machines is not that.
+func uuidOf(machine, name string) [16]byte {
+	h := sha1.New()
+	h.Write(uuidSpace[:])
+	fmt.Fprintf(h, "%s\x00%s", machine, name)
+	u := [16]byte(h.Sum(nil)[:16])
+	u[6] = u[6]&0x0f | 0x50
+	u[8] = u[8]&0x3f | 0x80
+	return u
+}
+
+// machineID is the machine's, or its name where it has none.
+func machineID() string {
+	if id, err := os.ReadFile("/etc/machine-id"); err == nil && len(strings.TrimSpace(string(id))) > 0 {
+		return strings.TrimSpace(string(id))
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return ""
+	}
+	return name
 }

@@ -1,6 +1,10 @@
 package reactor
 
 import (
+	"math"
+
+	"golang.org/x/sys/unix"
+
 	"pollux/reactor/iobuf"
 	"pollux/reactor/uring"
 )
@@ -36,4 +40,19 @@ func (r *Reactor) registerSlabs() {
 func (r *Reactor) Fixed(v uring.Iovec) (index uint16, ok bool) {
 	s, ok := r.fixed[v.Base/iobuf.SlabSize]
 	return s.index, ok && v.Base >= s.start && v.Base+v.Len <= s.start+iobuf.SlabSize
+}
+
+// pinLimit is how many bytes of buffers the kernel pins for this process: RLIMIT_MEMLOCK, which does not bind who has
+// CAP_IPC_LOCK.
+func pinLimit() uint64 {
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var sets [2]unix.CapUserData
+	if unix.Capget(&header, &sets[0]) == nil && sets[0].Effective&(1<<unix.CAP_IPC_LOCK) != 0 {
+		return math.MaxUint64
+	}
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit) != nil {
+		return math.MaxUint64
+	}
+	return limit.Cur
 }

@@ -159,9 +159,10 @@ func (r *Reactor) openRing(cfg Config) error {
 	return nil
 }
 
-// tellMissing says once, in one line, what the kernel lacks and why that may be.
+// tellMissing says once, in one line, what is not there or not used, and why that may be.
 func (r *Reactor) tellMissing(without uring.Features, cause error) {
 	missing := uring.FeaturesAll &^ (r.Features() | without)
+	pins := pinLimit()
 	switch {
 	case without.Has(uring.FeatureURing):
 		r.log.Info("io_uring is masked off; epoll and threads are used")
@@ -169,6 +170,11 @@ func (r *Reactor) tellMissing(without uring.Features, cause error) {
 		r.log.Warn("no io_uring; epoll and threads are used, which is slower", "cause", cause)
 	case missing != 0:
 		r.log.Warn("kernel features are missing; slower ways are used", "missing", missing, "cause", missing.Cause())
+	case without != 0:
+		r.log.Info("kernel features are masked off; slower ways are used", "masked", without)
+	case pins < uint64(r.bufs.Limit()):
+		r.log.Info("not all I/O buffers can be registered with the kernel; the rest is used as it is", "missing", uring.FeatureRegisteredBuffers,
+			"cause", fmt.Sprintf("RLIMIT_MEMLOCK is %d KiB, less than the %d KiB of I/O buffers", pins>>10, r.bufs.Limit()>>10))
 	}
 }
 

@@ -7,10 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"pollux/reactor/iobuf"
 	"pollux/reactor/uring"
 )
 
-// What the kernel lacks is told in one line, with the cause; what the user has masked off is no news.
+// What the kernel lacks is told in one line, with the cause, and so is what the user has masked off.
 func TestMissingFeaturesAreToldOnce(t *testing.T) {
 	for _, c := range []struct {
 		name    string
@@ -18,12 +19,12 @@ func TestMissingFeaturesAreToldOnce(t *testing.T) {
 		want    string // a part of the one line; empty for silence
 	}{
 		{"nothing", 0, ""},
-		{"as Linux 6.1, masked", uring.FeatureBufferRingInc, ""},
+		{"as Linux 6.1, masked", uring.FeatureBufferRingInc | uring.FeatureNoSQArray, "masked=buffer-ring-inc,no-sqarray"},
 		{"all, masked", uring.FeatureURing, "masked off"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var out bytes.Buffer
-			g := start(t, Config{Cores: []int{-1, -1}, Without: c.without, Log: slog.New(slog.NewTextHandler(&out, nil))})
+			g := start(t, Config{Cores: []int{-1, -1}, Without: c.without, Budget: iobuf.NewBudget(1), Log: slog.New(slog.NewTextHandler(&out, nil))})
 			for _, r := range g.Reactors() {
 				if !r.Features().Has(uring.FeaturesAll&^c.without) && c.without&uring.FeatureURing == 0 {
 					t.Skipf("this kernel has only %s", r.Features())

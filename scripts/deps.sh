@@ -35,6 +35,13 @@ libibverbs1      | /usr/lib/x86_64-linux-gnu/libibverbs.so.1 | tgt
 librdmacm1       | /usr/lib/x86_64-linux-gnu/librdmacm.so.1  | tgt
 '
 
+# Only on demand: large. Their services start nothing as long as no cluster is configured.
+[ -z "${POLLUX_TEST_CEPH:-}" ] || packages+='
+ceph-mon         | ceph-mon              | make test-ceph
+ceph-osd         | ceph-osd              | make test-ceph
+ceph-common      | rbd                   | make test-ceph
+'
+
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"; }
 there() { # PROGRAM-OR-FILE
 	case $1 in

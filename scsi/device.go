@@ -231,7 +231,20 @@ func (l *LUN) event(e bdev.Event) {
 		_ = l.device.removeLUN(func(o *LUN) bool { return o == l })
 	case bdev.EventResize:
 		l.resized()
+	case bdev.EventWritesLost:
+		l.writesLost()
 	}
+}
+
+// writesLost tells every nexus what it would hear after a power failure (SBC-4 4.15), and returns when it will.
+func (l *LUN) writesLost() {
+	_ = l.home.Do(func(done func()) { // A group that has ended has no nexuses.
+		l.ask(&change{
+			from:  l.home,
+			apply: func(*state) effect { return effect{attend: everybody(attentionPowerOn, nil)} },
+			done:  func(effect) { done() },
+		})
+	})
 }
 
 // resized makes the new capacity known to every nexus, and returns when it is.

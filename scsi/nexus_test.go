@@ -101,6 +101,18 @@ func TestResize(t *testing.T) {
 	n.cmd(cdb10(0x28, 0, benchBlocks+99, 1), nil)
 }
 
+// TestWritesLost: when a device below may have lost writes that were not flushed, every nexus hears what a power failure would say.
+func TestWritesLost(t *testing.T) {
+	b := newBench(t, 2)
+	n := b.open(1, "a")
+	d, err := b.reg.Lookup("Disk0")
+	b.must(err)
+	d.TellWritesLost()
+	b.w.Run()
+	n.lun(0, tur).wantSense(attentionPowerOn)
+	n.cmd(tur, nil)
+}
+
 func TestAbortTask(t *testing.T) {
 	b := newBench(t, 2)
 	n := b.open(1, "a")

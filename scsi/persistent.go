@@ -239,6 +239,7 @@ func (t *Task) forward(apply func(old *state) effect) {
 			t.endByEffect(e)
 		},
 	})
+	t.unit.checkDrains() // Fences do not wait for it any more, and it may be queued behind one of them.
 }
 
 func (t *Task) endByEffect(e effect) {

@@ -74,7 +74,7 @@ func written(t *Task) {
 
 // verifyMedium reads the blocks and forgets them.
 func (t *Task) verifyMedium(blocks uint64) {
-	if !t.takeBounce(stepBytes) {
+	if !t.takeStep(blocks) {
 		t.busy()
 		return
 	}
@@ -93,9 +93,14 @@ func verifyStep(t *Task) {
 		return
 	}
 	size := uint64(t.unit.lun.blockSize())
-	t.step = min(t.left, stepBytes/size)
+	t.step = min(t.left, uint64(len(t.bounce.Bytes()))/size)
 	t.pieces = append(t.pieces[:0], t.bounce.Bytes()[:t.step*size])
 	t.submit(bdev.OpRead, t.at, t.step, t.pieces, verifyStep)
+}
+
+// takeStep takes a buffer for the steps of a command on so many blocks.
+func (t *Task) takeStep(blocks uint64) bool {
+	return t.takeBounce(int(min(stepBytes, blocks*uint64(t.unit.lun.blockSize()))))
 }
 
 // repeatMax is how many times a block is repeated in one request.
@@ -322,7 +327,7 @@ func runOrWrite(t *Task) {
 		t.good()
 		return
 	}
-	if !t.takeBounce(stepBytes) {
+	if !t.takeStep(t.blocks) {
 		t.busy()
 		return
 	}
@@ -342,7 +347,7 @@ func (o *orwrite) next() {
 		return
 	}
 	size := uint64(t.unit.lun.blockSize())
-	t.step = min(t.left, stepBytes/size)
+	t.step = min(t.left, uint64(len(t.bounce.Bytes()))/size)
 	t.pieces = append(t.pieces[:0], t.bounce.Bytes()[:t.step*size])
 	t.Lock, t.Flags = &o.lock, 0
 	t.submit(bdev.OpRead, t.at, t.step, t.pieces, o.read)

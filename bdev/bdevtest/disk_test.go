@@ -7,6 +7,9 @@ import (
 	"pollux/bdev/bdevtest"
 )
 
+// limited marks the disk whose rates are limited, in a field that has no effect.
+const limited = 99
+
 // disks are ways to be a device that the generic layer has to make whole.
 var disks = map[string]func() *bdevtest.Disk{
 	"all native":        func() *bdevtest.Disk { return &bdevtest.Disk{Native: bdevtest.Everything()} },
@@ -26,6 +29,11 @@ var disks = map[string]func() *bdevtest.Disk{
 	"boundary": func() *bdevtest.Disk {
 		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite), Limits: bdev.Limits{
 			OptimalBoundaryBlocks: 4, SplitAtBoundary: true, MaxTransferBlocks: 3,
+		}}
+	},
+	"rate limits": func() *bdevtest.Disk {
+		return &bdevtest.Disk{Native: bdevtest.Only(bdev.OpRead, bdev.OpWrite), Later: true, Limits: bdev.Limits{
+			UnmapAlignmentBlocks: limited,
 		}}
 	},
 	"out of resources every third time": func() *bdevtest.Disk {
@@ -57,7 +65,12 @@ func suite(make func() *bdevtest.Disk) bdevtest.Suite {
 	return bdevtest.Suite{
 		Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
 			disk = make()
-			disk.Register(e, "disk", blockSize, blocks)
+			d := disk.Register(e, "disk", blockSize, blocks)
+			if disk.Limits.UnmapAlignmentBlocks == limited {
+				if err := d.SetRateLimits(bdev.RateLimits{IOs: 20_000, WriteBytes: 1 << 28}); err != nil {
+					e.T.Fatal(err)
+				}
+			}
 			return "disk"
 		},
 		Crash: func() { disk.Crash() },

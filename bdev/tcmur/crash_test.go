@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -260,5 +261,34 @@ func TestFailedOpen(t *testing.T) {
 	}
 	if n := len(processesWith("bad/")); n != 0 {
 		t.Errorf("%d processes are left", n)
+	}
+}
+
+// TestWritesLost: when a helper dies that may have kept writes to itself, users of the device are told, but not after a flush.
+func TestWritesLost(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	s := l.create(Options{Name: "disk", Cfg: "async/" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, RestartsMax: 100})
+	var told atomic.Int32
+	desc, err := l.registry.Open("disk", bdev.OpenOptions{Event: func(e bdev.Event) {
+		if e == bdev.EventWritesLost {
+			told.Add(1)
+		}
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer desc.Close()
+	c := l.open(0, "disk")
+	defer c.close()
+	for i, flush := range []bool{true, false} {
+		c.want(bdev.StatusOK, c.write(0, 1, 1))
+		if flush {
+			c.want(bdev.StatusOK, bdev.Request{Op: bdev.OpFlush})
+		}
+		_ = syscall.Kill(s.d.helper.Load().cmd.Process.Pid, syscall.SIGKILL)
+		waitFor(t, "restart", func() bool { return s.copyReport().Restarts == i+1 && s.copyReport().State == "up" })
+		if got, want := told.Load() > 0, !flush; got != want {
+			t.Fatalf("flushed %v, told of lost writes %v", flush, got)
+		}
 	}
 }

@@ -143,8 +143,13 @@ func (h *Handler) Operations() []string {
 		name string
 		has  bool
 	}{
-		{"write", h.ops.write}, {"flush", h.ops.flush}, {"unmap", h.ops.unmap}, {"writesame", h.ops.writeSame},
-		{"caw", h.ops.caw}, {"lock", h.ops.lock}, {"reconfig", h.ops.reconfig},
+		{"write", h.ops.write},
+		{"flush", h.ops.flush},
+		{"unmap", h.ops.unmap},
+		{"writesame", h.ops.writeSame},
+		{"caw", h.ops.caw},
+		{"lock", h.ops.lock},
+		{"reconfig", h.ops.reconfig},
 	} {
 		if o.has {
 			names = append(names, o.name)

@@ -293,7 +293,7 @@ func (h *helper) stop() {
 // parse reads key=value fields, which a foreign process has written: what makes no sense is an error.
 func (r *readiness) parse(fields string) error {
 	numbers := map[string]uint64{}
-	for _, field := range strings.Fields(fields) {
+	for field := range strings.FieldsSeq(fields) {
 		key, value, _ := strings.Cut(field, "=")
 		switch key {
 		case "ops":

@@ -70,6 +70,7 @@ func TestQcow(t *testing.T) {
 		"", "compat=0.10", "lazy_refcounts=on", "cluster_size=4k", "refcount_bits=1", "refcount_bits=32", "preallocation=metadata",
 	} {
 		t.Run(options, func(t *testing.T) {
+			t.Parallel()
 			image := filepath.Join(onDisk(t), "disk.qcow2")
 			args := []string{"create", "-q", "-f", "qcow2", image, fmt.Sprint(qcowSize)}
 			if options != "" {

@@ -77,6 +77,9 @@ func ringStride() int {
 
 // newRegion makes the memory for a number of rings. Only the pages that are used take memory.
 func newRegion(rings int) (*region, error) {
+	if rings > ringsMax {
+		return nil, fmt.Errorf("%d reactors, and a helper serves %d at most", rings, ringsMax)
+	}
 	size := regionPage + rings*(ringStride()+ringDepth*slotBytes)
 	fd, err := sealedMemory(size)
 	if err != nil {

@@ -421,8 +421,23 @@ func (s *supervisor) awaitProbed(h *helper) bool {
 	}
 }
 
-// lost tells who uses the device that unflushed writes may be gone.
-func (s *supervisor) lost() {}
+// tellMax is how long the next helper waits until everybody has been told of lost writes: whoever removes the device meanwhile
+// may be waiting for a helper.
+const tellMax = time.Second
+
+// lost tells who uses the device that unflushed writes may be gone, before the next helper serves it.
+func (s *supervisor) lost() {
+	told := make(chan struct{})
+	go func() {
+		s.dev.TellWritesLost()
+		close(told)
+	}()
+	select {
+	case <-told:
+	case <-time.After(tellMax):
+	case <-s.here.Done():
+	}
+}
 
 // end stops the helper and returns when the supervisor has ended.
 func (s *supervisor) end() {

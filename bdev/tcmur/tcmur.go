@@ -170,6 +170,7 @@ func (m *Module) open(ctx context.Context, o Options) (*supervisor, *helper, err
 		return nil, nil, err
 	}
 	s.size = h.ready.size
+	s.setState("up", h.cmd.Process.Pid)
 	return s, h, nil
 }
 

@@ -66,6 +66,7 @@ type Conn struct {
 	recv   reactor.Op
 	own    []byte // receive buffer, where the reactor has no ring of them
 	paused bool
+	eof    bool            // the peer has ended its direction while our last output was on its way
 	kept   []byte          // bytes that have arrived and that Received has not seen
 	resume reactor.Message // delivers kept
 
@@ -93,7 +94,7 @@ func (c *Conn) Open(r *reactor.Reactor, fd int, h Handler) {
 		panic("sock: Open of a connection that is open")
 	}
 	c.r, c.h, c.fd, c.state, c.host = r, h, fd, stateOpen, hostOf(r)
-	c.paused, c.wantFill, c.lastFill, c.kept = false, false, false, c.kept[:0]
+	c.paused, c.eof, c.wantFill, c.lastFill, c.kept = false, false, false, false, c.kept[:0]
 	c.bind()
 	r.OpenOp(&c.recv, c.onRecv)
 	r.OpenOp(&c.send, c.onSend)
@@ -133,7 +134,7 @@ func (c *Conn) RemoteAddr() netip.AddrPort { return c.remote }
 
 // arm starts a receive unless one is in flight or none is wanted.
 func (c *Conn) arm() {
-	if c.recv.InFlight() > 0 || c.paused || c.state != stateOpen && c.state != stateDraining {
+	if c.recv.InFlight() > 0 || c.paused || c.eof || c.state != stateOpen && c.state != stateDraining {
 		return
 	}
 	if bufs := c.r.RecvBuffers(); bufs != nil {
@@ -159,6 +160,8 @@ func (c *Conn) onRecv(res int32, flags uint32) {
 	switch {
 	case c.state == stateDetaching || c.state == stateEnding:
 		c.settle()
+	case res == 0 && c.lastFill && c.state == stateOpen:
+		c.eof = true // It may still wait for our answer to its last words.
 	case res == 0:
 		c.finish(ReasonEOF)
 	case res < 0 && !isTransient(res):

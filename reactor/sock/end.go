@@ -13,8 +13,8 @@ const DrainTimeout = 2 * time.Second
 // Close begins the end; Closed tells when it is over. A second Close does nothing.
 func (c *Conn) Close() { c.finish(ReasonLocal) }
 
-// CloseAfterSend closes when all output that Fill has queued or wants to queue has left. Bytes that arrive from now on
-// are thrown away.
+// CloseAfterSend closes when all output that Fill has queued or wants to queue has left, also to a peer that has ended its
+// own direction meanwhile. Bytes that arrive from now on are thrown away.
 func (c *Conn) CloseAfterSend() {
 	if c.state != stateOpen || c.lastFill {
 		return
@@ -25,6 +25,10 @@ func (c *Conn) CloseAfterSend() {
 
 // drain half closes, after the last output, and waits for the peer.
 func (c *Conn) drain() {
+	if c.eof {
+		c.finish(ReasonLocal)
+		return
+	}
 	c.state = stateDraining
 	c.paused = false
 	c.end.SQE().Shutdown(c.fd, unix.SHUT_WR)

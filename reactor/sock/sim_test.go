@@ -399,6 +399,38 @@ func TestCloseAfterSendGivesUpOnAPeerThatStaysOpen(t *testing.T) {
 	over(t, w)
 }
 
+// A peer that says goodbye and half closes at once still gets its answer.
+func TestLastOutputReachesAPeerThatHasHalfClosed(t *testing.T) {
+	for seed := range reactortest.Seeds(50) {
+		w := reactortest.New(t, 1)
+		w.Seed(seed)
+		fd, far := w.Connect()
+		far.SetWindow(100)
+		k := newTalker(t, w.Reactors[0], fd)
+		k.onRecv = func() {
+			k.say(pattern(seed, 2000))
+			k.CloseAfterSend()
+			far.CloseWrite()
+		}
+		far.Write([]byte("goodbye"))
+		w.Run()
+		var got []byte
+		flow(w, far, func() int {
+			b := far.Read()
+			got = append(got, b...)
+			return len(b)
+		})
+		if !bytes.Equal(unframe(t, got), pattern(seed, 2000)) {
+			t.Fatalf("seed %d: %d bytes of the answer came", seed, len(got))
+		}
+		if len(k.ends) != 1 || k.ends[0] != sock.ReasonLocal {
+			t.Fatalf("seed %d: ends %v", seed, k.ends)
+		}
+		over(t, w)
+		w.Close()
+	}
+}
+
 func TestDetachMovesBytesAndDescriptor(t *testing.T) {
 	for seed := range reactortest.Seeds(200) {
 		w := reactortest.New(t, 2)

@@ -38,15 +38,25 @@ func polluxCommand(s *target.Server, l load, d time.Duration) (*exec.Cmd, error)
 	if err != nil {
 		return nil, err
 	}
-	args := []string{
-		"bench", "--json", "--portal", s.Portal(), "--target", target.IQN("disk"), "--lun", strconv.Itoa(s.LUN(0)),
-		"--depth", strconv.Itoa(l.depth), "--block-size", strconv.Itoa(l.block), "--read-share", strconv.Itoa(l.read),
-		"--duration", d.String(),
+	return exec.Command(binary, "bench", "--json", "--depth", strconv.Itoa(l.depth), "--block-size", strconv.Itoa(l.block),
+		"--read-share", strconv.Itoa(l.read), "--duration", d.String(), s.URL("disk", 0)), nil
+}
+
+// fill writes all of the LUN once, so that nothing is measured that was never written: its first write makes a server's
+// memory, which costs a hundred times what it costs later.
+func fill(ctx context.Context, cores string, s *target.Server) error {
+	binary, err := target.PolluxBinary()
+	if err != nil {
+		return err
 	}
-	if l.sequential {
-		args = append(args, "--sequential")
+	const block = 256 << 10
+	cmd := exec.CommandContext(ctx, "taskset", "-c", cores, binary, "bench", "--json", "--sequential", "--read-share", "0",
+		"--block-size", strconv.Itoa(block), "--depth", "16", "--count", strconv.Itoa(lunSize/block), s.URL("disk", 0))
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w\n%s", err, out)
 	}
-	return exec.Command(binary, args...), nil
+	return nil
 }
 
 func readPollux(output []byte) (outcome, error) {

@@ -12,8 +12,6 @@ type load struct {
 	block int // bytes
 	depth int
 	read  int // percent
-
-	sequential bool
 }
 
 var loads = []load{
@@ -26,9 +24,6 @@ var loads = []load{
 	{name: "256k-read-16", block: 256 << 10, depth: 16, read: 100},
 	{name: "256k-write-16", block: 256 << 10, depth: 16, read: 0},
 }
-
-// fill is the load that writes a LUN before it is measured, so that nothing is read that was never written.
-var fill = load{name: "fill", block: 256 << 10, depth: 16, sequential: true}
 
 // choose returns the loads whose names match one of the patterns.
 func choose(patterns string) ([]load, error) {

@@ -124,7 +124,7 @@ func (b bench) launch(ctx context.Context) ([]*target.Server, error) {
 		}
 		servers = append(servers, s)
 		if b.generator.writes {
-			if _, err := b.measure(ctx, s, fill, b.duration); err != nil {
+			if err := fill(ctx, b.clientCores, s); err != nil {
 				return servers, fmt.Errorf("fill the LUN of %s: %w\n%s", kind, err, s.Log())
 			}
 		}

@@ -128,6 +128,9 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	if n.slowUntil > s.now && s.rng.IntN(3) == 0 {
 		delay += s.rng.Int64N(700e6)
 	}
+	if n.slowMetaUntil > s.now && part != nil {
+		delay += s.rng.Int64N(30e6)
+	}
 	s.after(delay, func() { s.diskDone(n, d, io) })
 }
 

@@ -53,6 +53,16 @@ func (s *Sim) inState(c engine.Conn) *node {
 	return nil
 }
 
+// inStateOf reports that a node has a link in a state.
+func (s *Sim) inStateOf(n *node, c engine.Conn) bool {
+	for j := range s.nodes {
+		if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn == c {
+			return true
+		}
+	}
+	return false
+}
+
 // crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
 // when the leg is back at the next start.
 func (s *Sim) crashAfterLegLoss(n *node, power bool) {
@@ -62,8 +72,9 @@ func (s *Sim) crashAfterLegLoss(n *node, power bool) {
 	leg := s.rng.IntN(s.prof.legs)
 	s.workload(5e6)
 	n.disks[leg].gone = true
-	before := s.model.acked
-	s.workloadUntil(20e6, func() bool { return s.model.acked > before+s.rng.IntN(3) })
+	n.slowMetaUntil = s.now + 100e6
+	before, more := s.model.acked, s.rng.IntN(3)
+	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
 	s.crash(n, power && s.rng.IntN(2) == 0)
 	n.disks[leg].gone = false
 	s.start(n)
@@ -102,11 +113,16 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 // stall makes a node's disks slow and lets a connection break and come back meanwhile.
 func (s *Sim) stall(n *node, w *wire) {
 	n.slowUntil = s.now + 1e9
-	s.workload(20e6 + s.rng.Int64N(100e6))
+	s.hot = 3
+	defer func() { s.hot = 0 }()
+	s.workload(20e6 + s.rng.Int64N(50e6))
+	s.hot = 0
 	if w.conn != nil {
 		s.closeSide(w.conn, s.rng.IntN(2), true)
 	}
-	s.workload(1500e6)
+	s.workload(40e6) // much falls behind
+	s.hot = 3
+	s.workload(1200e6)
 }
 
 // fenceOff tells a node of a fencing epoch that somebody else was given.
@@ -117,4 +133,85 @@ func (s *Sim) fenceOff(n *node) {
 	s.fence++
 	s.command(n, engine.Event{Cmd: engine.CmdFence, Value: s.fence}, nil)
 	s.workload(s.rng.Int64N(100e6))
+}
+
+// promoteInResync makes a target Primary: it must read at its source what it has not got yet.
+func (s *Sim) promoteInResync() {
+	s.startAll()
+	s.hot = 8
+	defer func() { s.hot = 0 }()
+	if n := s.model.primary; n != nil && n.eng != nil {
+		for _, w := range s.wires {
+			s.cutWire(w, 3)
+		}
+		s.workload(4e9) // the others fall behind
+		for _, w := range s.wires {
+			s.healWire(w)
+		}
+		if n.eng == nil {
+			return
+		}
+		s.demote(n)
+		s.runUntil(2e9, func() bool { return s.inState(engine.SyncTarget) != nil })
+	}
+	n := s.inState(engine.SyncTarget)
+	if n == nil || s.roleHolder() != nil {
+		return
+	}
+	for j := range s.nodes {
+		if j != n.index {
+			s.command(n, engine.Event{Cmd: engine.CmdPauseSync, Peer: rowOf(n.index, j)}, nil)
+		}
+	}
+	s.promote(n, false)
+	s.workload(200e6)
+	if n.eng == nil {
+		return
+	}
+	for j := range s.nodes {
+		if j != n.index {
+			s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
+		}
+	}
+	s.workload(50e6)
+}
+
+// crashAfterFlush cuts the power of all nodes in the moment in which a flush is acknowledged: each of those that were in sync
+// has to have everything.
+func (s *Sim) crashAfterFlush() {
+	n := s.model.primary
+	if n == nil || n.eng == nil || !s.prof.power {
+		return
+	}
+	s.workload(5e6)
+	if s.model.primary != n || n.eng == nil || !n.eng.View().Open {
+		return
+	}
+	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
+	if s.model.primary != n || n.eng == nil {
+		return
+	}
+	lo := s.rng.IntN(s.prof.blocks)
+	s.submit(engine.EvWrite, lo, lo+1, engine.OpData, false)
+	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
+	if s.model.primary != n || n.eng == nil {
+		return
+	}
+	s.submit(engine.EvFlush, 0, 0, 0, false)
+	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
+	for _, m := range s.nodes {
+		s.crash(m, true)
+	}
+	for _, m := range s.nodes {
+		if m != n {
+			s.start(m)
+			s.runFor(500e6)
+			if s.newest(m) {
+				s.promote(m, false)
+			}
+			break
+		}
+	}
+	s.runFor(s.rng.Int64N(1e9))
+	s.startAll()
 }

@@ -8,22 +8,23 @@ import (
 
 // node is one machine: an engine while it runs, and what survives it.
 type node struct {
-	sim         *Sim
-	index       int
-	eng         *engine.Engine
-	inc         int // counts starts
-	disks       []*disk
-	wants       []bool // per node: a connection is wanted
-	pausedUntil int64
-	slowUntil   int64
-	partial     bool   // in the middle of a resync, whatever happens to its engine
-	fence       uint64 // highest fencing epoch that it has accepted
-	target      bool   // a resync from another node is under way
-	primary     bool   // it has answered a promotion, and no demotion since
-	replies     map[uint64]func(engine.Err)
-	ticking     int64
-	depth       int
-	queue       []engine.Event
+	sim           *Sim
+	index         int
+	eng           *engine.Engine
+	inc           int // counts starts
+	disks         []*disk
+	wants         []bool // per node: a connection is wanted
+	pausedUntil   int64
+	slowUntil     int64
+	slowMetaUntil int64
+	partial       bool   // in the middle of a resync, whatever happens to its engine
+	fence         uint64 // highest fencing epoch that it has accepted
+	target        bool   // a resync from another node is under way
+	primary       bool   // it has answered a promotion, and no demotion since
+	replies       map[uint64]func(engine.Err)
+	ticking       int64
+	depth         int
+	queue         []engine.Event
 }
 
 // metaWrite is a metadata write to several legs.
@@ -174,6 +175,11 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 	}
 	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
 	if !ok {
+		for i, x := range supers {
+			if x != nil {
+				s.trace("n%d leg %d: seq %d legs %x past %x rows %x", n.index, i, x.Seq, x.LegGen, x.LegPast, x.Rows[8:12])
+			}
+		}
 		return nil, false
 	}
 	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}

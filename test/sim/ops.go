@@ -16,7 +16,14 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if m.primary == n && v.Role != engine.Primary {
+		m.primary = nil // fenced
+		clear(m.requests)
+	}
 	if m.primary == n {
+		if v.Disk == engine.UpToDate && !m.floor(0, n.index).valid {
+			s.resynced(n)
+		}
 		for i, other := range s.nodes {
 			if other == n {
 				continue
@@ -44,6 +51,10 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 		}
 	}
 	n.partial = n.partial && v.Disk != engine.UpToDate || source >= 0 && v.Disk == engine.Inconsistent
+	if m := &s.model; m.primary == n && !n.target && s.inStateOf(n, engine.WFBitMapT) {
+		m.primary = nil // rr-conflict violently: its front end sees other data from now on
+		clear(m.requests)
+	}
 	if source < 0 {
 		n.target = false
 		return
@@ -96,7 +107,9 @@ func (s *Sim) workloadUntil(d int64, done func() bool) {
 func (s *Sim) randomRequest() {
 	r := s.rng
 	lo := r.IntN(s.prof.blocks)
-	if r.IntN(2) == 0 {
+	if s.hot > 0 {
+		lo = s.prof.blocks - 1 - r.IntN(s.hot)
+	} else if r.IntN(2) == 0 {
 		lo = r.IntN(min(12, s.prof.blocks)) // a hot corner, so that writes overlap
 	}
 	hi := min(s.prof.blocks, lo+1+r.IntN(4))
@@ -204,7 +217,11 @@ func (s *Sim) hurt() {
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
-	switch r.IntN(23) {
+	switch r.IntN(27) {
+	case 25, 26:
+		s.crashAfterFlush()
+	case 23, 24:
+		s.promoteInResync()
 	case 16, 17:
 		s.crashInResync(power)
 	case 18:

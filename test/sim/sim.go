@@ -54,6 +54,7 @@ type Sim struct {
 	wires    []*wire
 	model    model
 	calm     bool // no more faults
+	hot      int  // requests go to the first blocks only; 0 is everywhere
 	forgiven bool // the operator has told somebody to discard his data
 	commands uint64
 	fence    uint64

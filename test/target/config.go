@@ -31,8 +31,9 @@ type Config struct {
 	Reactors int    // Pollux: how many; 0 is one
 	Mode     string // Pollux: poll, adaptive, interrupt; empty is the program's default
 	Args     []string
-	Binary   string // Pollux: the program; empty builds it
-	Cores    string // cores for the whole process, as taskset -c takes them; empty is all
+	Binary   string   // Pollux: the program; empty builds it
+	Wrap     []string // a program with arguments that the server's command line is appended to, and that becomes it
+	Cores    string   // cores for the whole process, as taskset -c takes them; empty is all
 	Nodes    []Node
 	Host     string // address of the portal; empty is 127.0.0.1
 	Dir      string // the server's folder; empty makes one

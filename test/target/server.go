@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -82,7 +83,10 @@ func (s *Server) Start() error {
 		return err
 	}
 	if s.cfg.Cores != "" {
-		cmd = pinned(cmd, s.cfg.Cores)
+		cmd = wrapped(cmd, "taskset", "-c", s.cfg.Cores)
+	}
+	if len(s.cfg.Wrap) > 0 {
+		cmd = wrapped(cmd, s.cfg.Wrap...)
 	}
 	proc, err := startProcess(cmd, s.logPath())
 	if err != nil {
@@ -98,11 +102,11 @@ func (s *Server) Start() error {
 	return s.proc.until(s.portalAnswers)
 }
 
-// pinned is cmd confined to cores, its threads included.
-func pinned(cmd *exec.Cmd, cores string) *exec.Cmd {
-	p := exec.Command("taskset", append([]string{"-c", cores, cmd.Path}, cmd.Args[1:]...)...)
-	p.Env = cmd.Env
-	return p
+// wrapped is cmd run by another program, which takes its command line behind arguments of its own.
+func wrapped(cmd *exec.Cmd, by ...string) *exec.Cmd {
+	w := exec.Command(by[0], slices.Concat(by[1:], []string{cmd.Path}, cmd.Args[1:])...)
+	w.Env = cmd.Env
+	return w
 }
 
 func (s *Server) portalAnswers() error {

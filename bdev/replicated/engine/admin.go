@@ -99,7 +99,7 @@ func (e *Engine) diskFailed() {
 		}
 	}
 	e.exposed = e.super.Current
-	if e.lossWait == 0 {
+	if e.role == Primary && e.lossWait == 0 {
 		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
 	}
 	e.setDisk(Failed)
@@ -385,10 +385,8 @@ func (e *Engine) onFenced(p *peer, m *Msg) {
 
 // failEverything ends what waits for the volume to go on; writes under way end by themselves.
 func (e *Engine) failEverything() {
-	list := e.held
-	e.held = nil
-	for _, o := range list {
-		e.failRequest(o)
+	for e.held.len() > 0 {
+		e.failRequest(e.held.pop())
 	}
 }
 

@@ -355,7 +355,7 @@ func (e *Engine) stepSecondary() {
 	}
 	e.open = false
 	e.closeEpoch()
-	if e.logLen > 0 || len(e.held)+len(e.parked)+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
+	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
 		e.rotating > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}

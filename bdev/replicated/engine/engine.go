@@ -28,14 +28,14 @@ type Engine struct {
 	epoch            uint32
 	epochWrites      uint32
 
-	held       []*op  // admitted by nothing yet
-	parked     []*op  // hold their range and extents, wait for a state change
-	flushes    []*op  // of the front end, under way
-	noSource   []*op  // reads that found no replica with good data
-	granted    []*op  // scratch
-	rotating   int    // new generations on their way to durable storage: nothing is acknowledged meanwhile
-	lossWait   uint16 // peers that have yet to store that this Primary lost its disk
-	exposed    uint64 // generation that a diskless Primary has shown to its front end
+	held       opQueue // admitted by nothing yet
+	parked     opQueue // hold their range and extents, wait for a state change
+	flushes    []*op   // of the front end, under way
+	noSource   []*op   // reads that found no replica with good data
+	granted    []*op   // scratch
+	rotating   int     // new generations on their way to durable storage: nothing is acknowledged meanwhile
+	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
+	exposed    uint64  // generation that a diskless Primary has shown to its front end
 	readErrors uint64
 	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
@@ -159,7 +159,7 @@ func (e *Engine) settle() {
 }
 
 // mayAdmit reports that requests wait although nothing keeps them any more.
-func (e *Engine) mayAdmit() bool { return len(e.held)+len(e.parked) > 0 && e.writeGate() != gateWait }
+func (e *Engine) mayAdmit() bool { return e.held.len()+e.parked.len() > 0 && e.writeGate() != gateWait }
 
 // later runs f when the current event has been dealt with.
 func (e *Engine) later(f func()) { e.todo = append(e.todo, f) }

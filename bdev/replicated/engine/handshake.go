@@ -80,9 +80,11 @@ func compareOf(p *peer) compareInput {
 func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
-		if e.role == Primary && e.exposed != 0 && e.exposed&uuidMask != theirs.GI.Current&uuidMask {
-			e.standAlone(p, "the peer has other data than this Primary has shown")
-			return
+		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
+			if e.role == Primary || !descendsFrom(theirs.GI, known) {
+				e.standAlone(p, "the peer has other data than this node has seen")
+				return
+			}
 		}
 		e.exposed = theirs.GI.Current
 	}
@@ -94,9 +96,20 @@ func (e *Engine) connectDiskless(p *peer) {
 	p.gen = theirs.GI.Current
 	e.setConn(p, Connected)
 	e.connected(p)
-	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() {
+	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {
 		e.collectForDiskless(p)
 	}
+}
+
+// descendsFrom reports that a generation is one of the tuple's former ones.
+func descendsFrom(g GI, uuid uint64) bool {
+	g.mask()
+	for _, h := range g.History {
+		if h == uuid {
+			return true
+		}
+	}
+	return g.Bitmap == uuid
 }
 
 // connected is what every successful handshake ends with.

@@ -181,3 +181,29 @@ func (e *Engine) putExtents(o *op) {
 		e.later(e.kickAL)
 	}
 }
+
+// opQueue is a queue that reuses its memory.
+type opQueue struct {
+	list []*op
+	head int
+}
+
+func (q *opQueue) len() int   { return len(q.list) - q.head }
+func (q *opQueue) first() *op { return q.list[q.head] }
+
+func (q *opQueue) push(o *op) {
+	if q.head > 0 && len(q.list) == cap(q.list) {
+		n := copy(q.list, q.list[q.head:])
+		q.list, q.head = q.list[:n], 0
+	}
+	q.list = append(q.list, o)
+}
+
+func (q *opQueue) pop() *op {
+	o := q.list[q.head]
+	q.list[q.head] = nil
+	if q.head++; q.head == len(q.list) {
+		q.list, q.head = q.list[:0], 0
+	}
+	return o
+}

@@ -53,6 +53,17 @@ func (p *peer) mirrors() bool {
 	return p.disk == UpToDate || (p.disk == Inconsistent && p.conn >= WFBitMapT)
 }
 
+// syncing reports a resync during which all writes are mirrored. In other states a write that makes blocks equal may be older
+// than one that the peer was only told about.
+func (p *peer) syncing() bool {
+	switch p.conn {
+	case SyncSource, SyncTarget, PausedSyncS, PausedSyncT:
+		return true
+	default:
+		return false
+	}
+}
+
 // isSource and isTarget say which side of a resync this node is, from the first bitmap on.
 func (p *peer) isSource() bool {
 	switch p.conn {

@@ -101,7 +101,7 @@ func (e *Engine) peerWriteAck(o *op, ok bool) {
 			m.Type = MsgNegAck
 		case o.flags&FlagSetInSync != 0:
 			m.Type = MsgRSWriteAck
-			if p.conn != Connected {
+			if p.syncing() {
 				e.markInSync(p.row, o.off, o.len)
 			}
 		}

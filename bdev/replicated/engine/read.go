@@ -7,8 +7,8 @@ func (e *Engine) onRead(ev *Event) {
 		e.failRequest(o)
 		return
 	}
-	if e.suspended || len(e.held) > 0 {
-		e.held = append(e.held, o)
+	if e.suspended || e.held.len() > 0 {
+		e.held.push(o)
 		return
 	}
 	e.startRead(o)
@@ -139,8 +139,8 @@ func (e *Engine) onFlush(ev *Event) {
 		e.failRequest(o)
 		return
 	}
-	if e.suspended || len(e.held) > 0 {
-		e.held = append(e.held, o)
+	if e.suspended || e.held.len() > 0 {
+		e.held.push(o)
 		return
 	}
 	e.startFlush(o)

@@ -478,6 +478,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 		e.sayState()
 		e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
 		e.retryReads()
+		e.recheck()
 		e.resetOthers(p)
 	})
 }

@@ -35,7 +35,7 @@ func (e *Engine) View() View {
 	v := View{
 		Role: e.role, Disk: e.disk, Open: e.open && !e.fencedOut, Suspended: e.suspended, Size: e.super.Size,
 		Current: e.super.Current, Fence: e.super.Fence,
-		InFlight: e.logLen + len(e.held) + len(e.parked) + len(e.flushes) + len(e.noSource),
+		InFlight: e.logLen + e.held.len() + e.parked.len() + len(e.flushes) + len(e.noSource),
 	}
 	for n := range e.cfg.Legs {
 		s := e.legs[n].state

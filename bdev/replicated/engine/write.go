@@ -9,11 +9,11 @@ func (e *Engine) onWrite(ev *Event) {
 		e.failRequest(o)
 		return
 	}
-	e.held = append(e.held, o)
+	e.held.push(o)
 }
 
 func (e *Engine) takesIO(o *op) bool {
-	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && len(e.held) < queueMax
+	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && e.held.len() < queueMax
 }
 
 func (e *Engine) failRequest(o *op) {
@@ -85,8 +85,8 @@ func (e *Engine) orFail(f OnFailure) gate {
 
 // runHeld admits what waits for the volume, in order.
 func (e *Engine) runHeld() {
-	for len(e.held) > 0 {
-		o := e.held[0]
+	for e.held.len() > 0 {
+		o := e.held.first()
 		g := gateOpen
 		if o.kind == opWrite {
 			g = e.writeGate()
@@ -96,8 +96,7 @@ func (e *Engine) runHeld() {
 		if g == gateWait {
 			return
 		}
-		e.held[0] = nil
-		e.held = e.held[1:]
+		e.held.pop()
 		if g == gateFail {
 			e.failRequest(o)
 			continue
@@ -125,19 +124,17 @@ func (e *Engine) writeLocked(o *op) {
 	if e.hasDisk() && !e.getExtents(o) {
 		return
 	}
-	e.parked = append(e.parked, o)
+	e.parked.push(o)
 }
 
 // runParked sends out the writes that hold range and extents, if nothing has changed meanwhile that makes them wait.
 func (e *Engine) runParked() {
-	for len(e.parked) > 0 {
+	for e.parked.len() > 0 {
 		g := e.writeGate()
 		if g == gateWait {
 			return
 		}
-		o := e.parked[0]
-		e.parked[0] = nil
-		e.parked = e.parked[1:]
+		o := e.parked.pop()
 		if g == gateFail {
 			e.failRequest(o)
 			continue
@@ -252,8 +249,10 @@ func (e *Engine) tryComplete(o *op) {
 	if !e.localCounts(o) && o.acked == 0 {
 		if o.barWait == 0 {
 			e.foundNoReplica(o)
+		} else if o.epoch == e.epoch {
+			e.closeEpoch() // with mode A only the barrier tells
 		}
-		return // with mode A only the barrier tells
+		return
 	}
 	if e.copies(o) < e.cfg.MinAcks {
 		if e.cfg.OnNoQuorum == FailIO {
@@ -415,7 +414,7 @@ func (e *Engine) onWriteAck(p *peer, m *Msg) {
 	if o == nil {
 		return
 	}
-	if m.Type == MsgRSWriteAck && p.conn != Connected {
+	if m.Type == MsgRSWriteAck && p.syncing() {
 		e.markInSync(p.row, o.off, o.len)
 	}
 	o.ackWait &^= p.bit()
@@ -437,6 +436,9 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 		return
 	}
 	e.markMissed(p.row, o.off, o.len)
+	if e.fencedOut {
+		e.fencedWrite(o)
+	}
 	p.missed = true
 	o.ackWait &^= p.bit()
 	if e.role == Primary {

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/crc32"
 	"io"
 	"math/bits"
 )
@@ -118,11 +119,15 @@ func (d *DRBD08) Bitmap(disk io.ReaderAt) ([]uint64, error) {
 // drbdTransaction is one block of DRBD's activity log.
 type drbdTransaction struct {
 	number  uint32
+	fresh   bool // drbdmeta has laid out the log, nothing was written since
 	slots   []uint16
 	extents []uint32
 	first   int
 	context []uint32
 }
+
+// kernelCRC is Linux's crc32c() with a seed of 0: the standard one begins and ends with all bits inverted.
+func kernelCRC(p *Page) uint32 { return ^crc32.Update(^uint32(0), crcTable, p[:]) }
 
 func decodeDRBDTransaction(p *Page) *drbdTransaction {
 	be16 := func(o int) uint16 { return binary.BigEndian.Uint16(p[o:]) }
@@ -133,14 +138,14 @@ func decodeDRBDTransaction(p *Page) *drbdTransaction {
 	sum := be32(8)
 	clean := *p
 	clear(clean[8:12])
-	if clean.crc() != sum {
+	if kernelCRC(&clean) != sum {
 		return nil
 	}
 	n, size := int(be16(14)), int(be16(16))
 	if n > 64 || size > 919 {
 		return nil
 	}
-	t := &drbdTransaction{number: be32(4), first: int(be16(18))}
+	t := &drbdTransaction{number: be32(4), first: int(be16(18)), fresh: be16(12) == 0xffff}
 	const slotsAt, extentsAt, contextAt = 36, 36 + 128, 36 + 128 + 256
 	for i := range n {
 		t.slots = append(t.slots, be16(slotsAt+2*i))
@@ -173,6 +178,9 @@ func (d *DRBD08) HotExtents(disk io.ReaderAt) (extents []uint32, all bool, err e
 		t := decodeDRBDTransaction(&p)
 		if t == nil {
 			all = all || p != (Page{})
+			continue
+		}
+		if t.fresh {
 			continue
 		}
 		byNumber[t.number] = t

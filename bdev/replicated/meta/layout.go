@@ -31,9 +31,6 @@ func (p *Page) checksum(off int) uint32 {
 func (p *Page) seal(off int)        { binary.LittleEndian.PutUint32(p[off:], p.checksum(off)) }
 func (p *Page) sealed(off int) bool { return p.u32(off) == p.checksum(off) }
 
-// crc is the CRC32C of the whole page.
-func (p *Page) crc() uint32 { return crc32.Checksum(p[:], crcTable) }
-
 func (p *Page) u16(off int) uint16      { return binary.LittleEndian.Uint16(p[off:]) }
 func (p *Page) u32(off int) uint32      { return binary.LittleEndian.Uint32(p[off:]) }
 func (p *Page) u64(off int) uint64      { return binary.LittleEndian.Uint64(p[off:]) }

@@ -12,9 +12,14 @@
 
 #define LINE_MAX_BYTES 1024
 
+/* As tcmu-runner's default: information, and no debug lines, of which some handlers have several a request. */
+static unsigned log_level = 3;
+
 /* put writes one line, in one piece, so that lines of several threads do not mix. %m in fmt is the caller's errno. */
 static void put(char level, const char *func, const char *fmt, va_list args)
 {
+	if (level == 'D' && log_level <= 3)
+		return;
 	char line[LINE_MAX_BYTES];
 	int saved = errno;
 	int n = snprintf(line, sizeof line, "<%c>%s%s", level, func ? func : "", func ? ": " : "");
@@ -83,7 +88,6 @@ MESSAGE(tcmu_info_message, 'I')
 MESSAGE(tcmu_dbg_message, 'D')
 MESSAGE(tcmu_dbg_scsi_cmd_message, 'D')
 
-static unsigned log_level = 3; /* TCMU_CONF_LOG_INFO */
 unsigned tcmu_get_log_level(void);
 unsigned tcmu_get_log_level(void) { return log_level; }
 void tcmu_set_log_level(int level);

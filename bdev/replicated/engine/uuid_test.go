@@ -1,0 +1,160 @@
+package engine
+
+import "testing"
+
+const (
+	tC, tB, tH0, tH1       = uint64(0x1000), uint64(0x2000), uint64(0x3000), uint64(0x4000)
+	tX, tX1, tX2, tX3      = uint64(0x9000), uint64(0xa000), uint64(0xb000), uint64(0xc000)
+	tOff                   = syncUUIDOffset
+	crashedMine, crashPeer = 1, 2
+	primaryMine, primPeer  = 4, 8
+	tie                    = 16
+)
+
+func gi(c, b, h0, h1 uint64) GI {
+	g := GI{Current: c, Bitmap: b}
+	g.History[0], g.History[1] = h0, h1
+	return g
+}
+
+func verdict(mine, peer GI, flags int) (Verdict, int) {
+	return Compare(mine, peer, flags&crashedMine != 0, flags&crashPeer != 0, flags&primaryMine != 0, flags&primPeer != 0,
+		flags&tie != 0, 2)
+}
+
+// TestCompareRows has at least one case for every row of the table.
+func TestCompareRows(t *testing.T) {
+	fresh := gi(JustCreated, 0, 0, 0)
+	plain, collecting := gi(tC, 0, tH0, tH1), gi(tC, tB, tH0, tH1)
+	cases := []struct {
+		name       string
+		mine, peer GI
+		flags      int
+		want       Verdict
+		rule       int
+	}{
+		{"both just created", fresh, fresh, 0, 0, 10},
+		{"I am just created", fresh, plain, 0, -2, 20},
+		{"I am zero", gi(0, 0, 0, 0), plain, 0, -2, 20},
+		{"peer just created", plain, fresh, 0, 2, 30},
+		{"peer zero", plain, gi(0, 0, 0, 0), 0, 2, 30},
+		{"I missed the end", gi(tC, tB, tH0, tH1), gi(tC, 0, tB, tH0), 0, 1, 34},
+		{"only I collect", collecting, gi(tC, 0, tH0, tH1), 0, 1, 36},
+		{"peer missed the end", gi(tC, 0, tB, tH0), gi(tC, tB, tH0, tH1), 0, -1, 35},
+		{"only the peer collects", plain, gi(tC, tX, tH0, tH1), 0, -1, 37},
+		{"equal and clean", plain, plain, 0, 0, 40},
+		{"equal and clean, both collect", collecting, gi(tC, tX, tH0, tH1), 0, 0, 40},
+		{"was-Primary bit is ignored", gi(tC|1, 0, tH0, tH1), plain, 0, 0, 40},
+		{"crashed, both Primary", plain, plain, crashedMine | primaryMine | primPeer, SplitBrain, 41},
+		{"crashed, I am Primary", plain, plain, crashPeer | primaryMine, 1, 41},
+		{"crashed, peer is Primary", plain, plain, crashedMine | primPeer, -1, 41},
+		{"I crashed", plain, plain, crashedMine, 1, 40},
+		{"peer crashed", plain, plain, crashPeer, -1, 40},
+		{"both crashed, I break the tie", plain, plain, crashedMine | crashPeer | tie, -1, 40},
+		{"both crashed, peer breaks the tie", plain, plain, crashedMine | crashPeer, 1, 40},
+		{"my current is the peer's bitmap", plain, gi(tX, tC, tH0, tH1), 0, -1, 50},
+		{"the same with bit 0 in both", gi(tC|1, 0, tH0, tH1), gi(tX|1, tC|1, tH0, tH1), 0, -1, 50},
+		{"peer's start was lost", plain, gi(tX, tC+tOff, tC, tH0), 0, -1, 51},
+		{"my current in the peer's history, recent", plain, gi(tX, tX1, tC, tH0), 0, -2, 60},
+		{"my current in the peer's history, old", plain, gi(tX, tX1, tX2, tC), 0, -2, 60},
+		{"the peer's current is my bitmap", collecting, gi(tB, 0, tH0, tH1), 0, 1, 70},
+		{"my start was lost", gi(tX, tC+tOff, tC, tH0), gi(tC, 0, tH0, tH1), 0, 1, 71},
+		{"the peer's current in my history", collecting, gi(tH0, 0, tH1, 0), 0, 2, 80},
+		{"the peer's current in my history, old", collecting, gi(tH1, 0, tX, 0), 0, 2, 80},
+		{"both went on", collecting, gi(tX, tB, tH0, tH1), 0, SplitBrainAuto, 90},
+		{"histories meet", collecting, gi(tX, tX1, tH1, tX2), 0, SplitBrain, 100},
+		{"nothing in common", collecting, gi(tX, tX1, tX2, tX3), 0, Unrelated, 0},
+	}
+	hit := map[int]bool{}
+	for _, c := range cases {
+		t.Run(c.name, func(t *testing.T) {
+			v, rule := verdict(c.mine, c.peer, c.flags)
+			if v != c.want || rule != c.rule {
+				t.Errorf("verdict %d by rule %d, want %d by rule %d", v, rule, c.want, c.rule)
+			}
+			hit[rule] = true
+		})
+	}
+	for i := range Rules {
+		if !hit[Rules[i].Number] {
+			t.Errorf("no case for rule %d, %s", Rules[i].Number, Rules[i].Says)
+		}
+	}
+}
+
+// TestCompareIsMirrored: both sides of every pair of tuples come to opposite directions, or to the same refusal.
+func TestCompareIsMirrored(t *testing.T) {
+	var tuples []GI
+	values := []uint64{0, JustCreated, tC, tB, tH0, tC + tOff}
+	for _, c := range values {
+		for _, b := range []uint64{0, tC, tB, tC + tOff} {
+			for _, h := range []uint64{0, tC, tB, tH0} {
+				tuples = append(tuples, gi(c, b, h, tH1))
+			}
+		}
+	}
+	for _, a := range tuples {
+		for _, b := range tuples {
+			if a.Current == 0 && b.Current == 0 {
+				continue // metadata never has that
+			}
+			if past(&a, b.Current) && past(&b, a.Current) {
+				continue // nobody descends from his descendant
+			}
+			for flags := range 32 {
+				v, rule := verdict(a, b, flags)
+				w, _ := verdict(b, a, flags&1<<1|flags>>1&1|flags&4<<1|flags>>1&4|^flags&16)
+				if v != -w && !(v == w && (v == SplitBrain || v == SplitBrainAuto || v == Unrelated)) {
+					t.Fatalf("%x against %x flags %x: %d by rule %d, mirrored %d", a, b, flags, v, rule, w)
+				}
+			}
+		}
+	}
+}
+
+func TestClamp(t *testing.T) {
+	cases := []struct {
+		conn                           Conn
+		mine, peer, wantMine, wantPeer Disk
+	}{
+		{WFBitMapT, UpToDate, UpToDate, Outdated, UpToDate},
+		{WFBitMapT, Inconsistent, Outdated, Inconsistent, UpToDate},
+		{WFSyncUUID, Consistent, UpToDate, Outdated, UpToDate},
+		{SyncTarget, Outdated, UpToDate, Inconsistent, UpToDate},
+		{SyncSource, Consistent, UpToDate, UpToDate, Inconsistent},
+		{WFBitMapS, UpToDate, UpToDate, UpToDate, Consistent},
+		{PausedSyncT, UpToDate, UpToDate, Outdated, UpToDate},
+		{Ahead, UpToDate, UpToDate, UpToDate, Consistent},
+		{Behind, UpToDate, UpToDate, Outdated, UpToDate},
+		{VerifyS, UpToDate, Consistent, UpToDate, UpToDate},
+		{StartingSyncT, UpToDate, UpToDate, Outdated, UpToDate},
+		{StartingSyncS, UpToDate, UpToDate, UpToDate, Consistent},
+		{Connected, Consistent, Outdated, UpToDate, UpToDate},
+		{Connected, Outdated, Diskless, Outdated, Diskless},
+		{Connected, Inconsistent, UpToDate, Inconsistent, UpToDate},
+		{SyncSource, UpToDate, Diskless, UpToDate, Diskless},
+		{WFConnection, Outdated, DUnknown, Outdated, DUnknown},
+	}
+	for _, c := range cases {
+		if m, p := Clamp(c.conn, c.mine, c.peer); m != c.wantMine || p != c.wantPeer {
+			t.Errorf("%v %v/%v: %v/%v, want %v/%v", c.conn, c.mine, c.peer, m, p, c.wantMine, c.wantPeer)
+		}
+	}
+}
+
+func TestClampIsStable(t *testing.T) {
+	for c := range connMax {
+		for m := range UpToDate + 1 {
+			for p := range UpToDate + 1 {
+				a, b := Clamp(c, m, p)
+				if x, y := Clamp(c, a, b); x != a || y != b {
+					t.Errorf("%v %v/%v: %v/%v, and once more %v/%v", c, m, p, a, b, x, y)
+				}
+			}
+		}
+	}
+}
+
+func past(g *GI, uuid uint64) bool {
+	return uuid == g.Bitmap || uuid == g.History[0] || uuid == g.History[1]
+}
