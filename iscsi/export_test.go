@@ -117,3 +117,6 @@ func (s *Server) LeaveMemory(bytes int64) {
 		l.mem.common = bytes
 	}
 }
+
+// Bucket is where a histogram counts a value.
+func Bucket(ticks uint64) int { return bucket(ticks) }
