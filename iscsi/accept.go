@@ -252,7 +252,16 @@ func (c *loginConn) Fill() {
 	c.sent++
 }
 
-func (c *loginConn) statSN() uint32 { return c.local.server.initialStatSN + c.sent }
+// statSN is the number of the next response.
+func (c *loginConn) statSN() uint32 {
+	first := uint32(1)
+	for _, n := range []uint32{c.local.server.initialStatSN, c.view.options.InitialStatSN} {
+		if n != 0 {
+			first = n
+		}
+	}
+	return first + c.sent
+}
 
 func (c *loginConn) end() {
 	c.noLongerPending()

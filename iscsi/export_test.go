@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 )
@@ -52,7 +54,7 @@ func (s *Server) Running() (n int) {
 func (s *Server) Counted(name string) (n uint64) {
 	i := slices.Index(counterNames[:], name)
 	for _, l := range s.locals {
-		n += l.counters[i]
+		n += l.counters[i].Load()
 	}
 	return n
 }
@@ -102,3 +104,9 @@ func (s *Server) PretendToListen(tag int32) error {
 		return nil
 	})
 }
+
+// LogTo changes where the log goes.
+func (s *Server) LogTo(log *slog.Logger) { s.log = log }
+
+// Report logs what has gone wrong since last.
+func (s *Server) Report(last Counters) Counters { return s.report(context.Background(), last) }

@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pollux/reactor"
@@ -25,9 +26,9 @@ type local struct {
 	feed     reactor.Message
 	retry    reactor.Timer
 
-	counters [counterCount]uint64
-	faults   [FaultCount]uint64
-	exited   uint64 // full-feature connections that have ended
+	counters [counterCount]atomic.Uint64 // written by this reactor, read by the control plane
+	faults   [FaultCount]atomic.Uint64   // written by this reactor, read by the control plane
+	exited   uint64                      // full-feature connections that have ended
 
 	idle []func() // called when no connection is left
 }
@@ -90,9 +91,9 @@ var counterNames = [counterCount]string{
 	countAborted:          "tasks_aborted",
 }
 
-func (l *local) count(c counter) { l.counters[c]++ }
+func (l *local) count(c counter) { l.counters[c].Add(1) }
 
-func (l *local) fault(f Fault) { l.faults[f]++ }
+func (l *local) fault(f Fault) { l.faults[f].Add(1) }
 
 // without returns list without v.
 func without[T comparable](list []T, v T) []T {
