@@ -114,13 +114,17 @@ func (c *conn) sayLogin(lc *loginConn) {
 	c.sayControl(o)
 }
 
-// endHere is home's order to end the session (on its reactor).
+// endHere is home's order to end the session (on its reactor). A last answer that is on its way still leaves, such as that to
+// the reset that ends the session; the socket bounds how long it may take.
 func (s *session) endHere() {
-	if s.conn == nil {
+	switch {
+	case s.conn == nil:
 		s.doomed = true
-		return
+	case s.conn.state == connLast:
+		s.conn.closeNexus()
+	default:
+		s.conn.end()
 	}
-	s.conn.end()
 }
 
 // gone tells home that nothing of the session is left.

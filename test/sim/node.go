@@ -58,6 +58,9 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 		}
 	}
 	n.depth--
+	if s.onStep != nil {
+		s.onStep(n)
+	}
 	s.observe(n)
 	s.armTick(n)
 }
@@ -108,7 +111,14 @@ func (s *Sim) do(n *node, a engine.Action) {
 		if w.conn != nil {
 			s.closeSide(w.conn, w.side(n.index), false)
 		}
+	case engine.ActNotify:
+		if s.onNotify != nil {
+			s.onNotify(n, a.Text)
+		}
 	case engine.ActComplete:
+		if s.onComplete != nil {
+			s.onComplete(n, &a)
+		}
 		s.model.complete(s, n, &a)
 	case engine.ActReply:
 		if f := n.replies[a.ID]; f != nil {
@@ -199,7 +209,7 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 			}
 		}
 	}
-	count := (s.prof.blocks*blockSize + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
+	count := (int(md.Super.Size) + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
 	for row := range md.Bitmaps {
 		md.Bitmaps[row] = s.loadBitmap(d, row, count)
 	}

@@ -390,7 +390,10 @@ func (s *Sim) operate(n *node) {
 	other := s.nodes[(n.index+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	row := rowOf(n.index, other.index)
 	ev := engine.Event{Peer: row}
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(13) {
+	case 12:
+		ev.Cmd, ev.Value = engine.CmdResize, uint64(s.prof.blocks+s.rng.IntN(s.prof.spare+1))*blockSize
+		ev.Flag = s.rng.IntN(4) == 0
 	case 0:
 		ev.Cmd = engine.CmdInvalidate
 	case 1:
@@ -462,7 +465,7 @@ func (s *Sim) comparePairs() {
 }
 
 func (s *Sim) compareNodes(n, o *node) {
-	for b := range s.prof.blocks {
+	for b := range int(min(n.eng.View().Size, o.eng.View().Size) / blockSize) {
 		blk := uint64(b) * blockSize >> s.prof.bitShift
 		if n.eng.Dirty(rowOf(n.index, o.index), blk) && o.eng.Dirty(rowOf(o.index, n.index), blk) {
 			continue // found by verify
