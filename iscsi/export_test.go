@@ -110,3 +110,13 @@ func (s *Server) LogTo(log *slog.Logger) { s.log = log }
 
 // Report logs what has gone wrong since last.
 func (s *Server) Report(last Counters) Counters { return s.report(context.Background(), last) }
+
+// LeaveMemory leaves the connections of each reactor so much beyond their shares.
+func (s *Server) LeaveMemory(bytes int64) {
+	for _, l := range s.locals {
+		l.mem.common = bytes
+	}
+}
+
+// Bucket is where a histogram counts a value.
+func Bucket(ticks uint64) int { return bucket(ticks) }

@@ -50,6 +50,7 @@ func (s *Server) RegisterRPC(r *rpc.Server) {
 	s.registerAuth(r)
 	s.registerTargets(r)
 	s.registerState(r)
+	s.registerHistogram(r)
 	r.Subsystem("scsi", []string{"bdev"}, nil)
 	r.Subsystem("iscsi", []string{"scsi"}, s.writeConfig)
 }
