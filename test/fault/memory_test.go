@@ -43,14 +43,9 @@ func TestHoarders(t *testing.T) {
 			for range 50 {
 				checkServed(t, server, honest, hoarders)
 			}
-			var counted struct {
-				Events map[string]int `json:"events"`
-			}
-			if err := server.RPC("iscsi_get_counters", nil, &counted); err != nil {
-				t.Fatal(err)
-			}
-			if counted.Events["waits_for_memory"]+counted.Events["task_set_full"] == 0 {
-				t.Errorf("nobody was kept waiting for memory, so nothing was shown: %v", counted.Events)
+			events := counted(t, server)
+			if events["waits_for_memory"]+events["task_set_full"] == 0 {
+				t.Errorf("nobody was kept waiting for memory, so nothing was shown: %v", events)
 			}
 		})
 	}
@@ -106,4 +101,16 @@ func checkServed(t *testing.T, server *target.Server, honest *iscsitest.Honest, 
 	if memory.Data > hoardMemory {
 		t.Fatalf("%d bytes of buffers beside %d hoarders, the bound is %d", memory.Data, hoarders, hoardMemory)
 	}
+}
+
+// counted are the events of iscsi_get_counters.
+func counted(t *testing.T, server *target.Server) map[string]int {
+	t.Helper()
+	var counters struct {
+		Events map[string]int `json:"events"`
+	}
+	if err := server.RPC("iscsi_get_counters", nil, &counters); err != nil {
+		t.Fatal(err)
+	}
+	return counters.Events
 }
