@@ -277,6 +277,9 @@ func TestNoDescriptorsLeft(t *testing.T) {
 			t.Errorf("RPC after the flood: %v", err)
 		}
 	}
+	if n := counted(t, server)["accept_errors"]; n == 0 {
+		t.Error("no accept has failed, so nothing was shown")
+	}
 }
 
 // cpuWhileIdle is how much processor time a target takes in a second in which nobody asks for anything.
