@@ -75,9 +75,10 @@ fuzz:
 sim:
 	@POLLUX_SIM_SEEDS=$(SEEDS) scripts/test.sh sim
 
-## make bench       Pollux, tgt and gotgt in turn: speed and server CPU per I/O
+## make bench       Pollux, tgt and gotgt in turn: speed and server CPU per I/O; the helper of bdev/tcmur
 bench: build
 	@go run ./test/bench $(BENCHFLAGS)
+	@go test -run '^$$' -bench Helper ./bdev/tcmur
 
 ## make deps        installs the Debian packages that tests need (root)
 deps:

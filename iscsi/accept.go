@@ -41,8 +41,12 @@ const (
 	loginLast               // a last response is being sent, then the connection closes
 )
 
-// accept takes a new connection at a portal group (on l).
+// accept takes a new connection at a portal group (on l). A negative fd says that there was one and no descriptor for it.
 func (l *local) accept(fd int, tag int32) {
+	if fd < 0 {
+		l.count(countAcceptErrors)
+		return
+	}
 	view := l.server.view.Load()
 	if l.closing || !l.makeRoom() {
 		l.count(countAcceptRefused)

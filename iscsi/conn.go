@@ -172,7 +172,10 @@ func (c *conn) nexusGone() {
 }
 
 // Closed says that the socket refers to nothing of ours any more (sock.Handler).
-func (c *conn) Closed(sock.Reason) {
+func (c *conn) Closed(reason sock.Reason) {
+	if reason == sock.ReasonTimeout {
+		c.local.count(countSendTimeout)
+	}
 	c.sockClosed = true
 	c.end()
 	c.settle()

@@ -52,6 +52,7 @@ type counter uint8
 const (
 	countAccepted counter = iota
 	countAcceptRefused
+	countAcceptErrors
 	countLoginTimeout
 	countLoginRefused
 	countSessions
@@ -65,6 +66,7 @@ const (
 	countTaskSetFull
 	countNOPTimeout
 	countDataOutTimeout
+	countSendTimeout
 	countRejects
 	countAborted
 	counterCount
@@ -74,6 +76,7 @@ const (
 var counterNames = [counterCount]string{
 	countAccepted:         "connections_accepted",
 	countAcceptRefused:    "connections_refused",
+	countAcceptErrors:     "accept_errors",
 	countLoginTimeout:     "login_timeouts",
 	countLoginRefused:     "logins_refused",
 	countSessions:         "sessions_opened",
@@ -87,6 +90,7 @@ var counterNames = [counterCount]string{
 	countTaskSetFull:      "task_set_full",
 	countNOPTimeout:       "nop_timeouts",
 	countDataOutTimeout:   "data_out_timeouts",
+	countSendTimeout:      "send_timeouts",
 	countRejects:          "rejects_sent",
 	countAborted:          "tasks_aborted",
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -290,5 +291,67 @@ func TestWritesLost(t *testing.T) {
 		if got, want := told.Load() > 0, !flush; got != want {
 			t.Fatalf("flushed %v, told of lost writes %v", flush, got)
 		}
+	}
+}
+
+// TestNothingLeaks: devices that come, crash and go leave no descriptors and no mappings.
+func TestNothingLeaks(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	before := -1
+	for i := range 8 {
+		s := l.bad("segv1")
+		c := l.open(i%2, "bad")
+		c.want(bdev.StatusOK, c.write(trigger, 1, 1))
+		if err := l.module.Delete("bad"); err != nil {
+			t.Fatal(err)
+		}
+		nothingLeft(t, s)
+		runtime.GC()
+		if before < 0 {
+			before = descriptors() // What the first device has made for good.
+		}
+	}
+	waitFor(t, "return of descriptors", func() bool { return descriptors() <= before })
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(maps), "pollux-tcmur (deleted)") {
+		t.Error("a region is still mapped")
+	}
+}
+
+func descriptors() int {
+	entries, _ := os.ReadDir("/proc/self/fd")
+	return len(entries)
+}
+
+// TestUser: the helper runs as somebody else, with what that user may do.
+func TestUser(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root may change users")
+	}
+	l := newLive(t, reactor.ModeAdaptive)
+	if err := os.Chmod(filepath.Dir(l.module.config.Helper), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	shared, err := os.MkdirTemp("", "tcmur-user")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(shared) })
+	if err := os.Chmod(shared, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(shared, "disk")
+	l.create(Options{Name: "disk", Cfg: "file/" + path, Size: 1 << 20, User: "nobody"})
+	c := l.open(0, "disk")
+	c.want(bdev.StatusOK, c.write(0, 1, 1))
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil || st.Uid == 0 {
+		t.Errorf("the file belongs to user %d: %v", st.Uid, err)
+	}
+	if _, err := l.module.Create(t.Context(), Options{Name: "other", Cfg: "file//root/disk", Size: 1 << 20, User: "nobody"}); err == nil {
+		t.Error("nobody has opened a file in /root")
 	}
 }

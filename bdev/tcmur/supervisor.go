@@ -218,6 +218,9 @@ func (s *supervisor) reconfigure(h *helper, size uint64) error {
 			} else if is {
 				return nil
 			}
+			if strings.HasPrefix(m, "lost ") {
+				s.d.kick(kickLock)
+			}
 		case <-timer.C:
 			return fmt.Errorf("bdev %s: the handler does not answer: %w", s.d.name, syscall.ETIMEDOUT)
 		}

@@ -258,3 +258,32 @@ func TestCfgForms(t *testing.T) {
 		}
 	}
 }
+
+// FuzzReady: whatever a helper says, what is believed makes a device that can be.
+func FuzzReady(f *testing.F) {
+	f.Add("size=1048576 block_size=512 threads=2 nr_threads=2 write_cache=1 write_protect=0 ops=rwfu max_xfer=512 max_unmap=0 " +
+		"unmap_gran=0 unmap_align=0 unmap=1 ssd=0 abi=1.5.4 subtype=file")
+	f.Add("size=18446744073709551615 block_size=4294967295")
+	f.Fuzz(func(t *testing.T, fields string) {
+		var r readiness
+		if r.parse(fields) == nil && (r.size == 0 || r.blockSize == 0 || r.size%uint64(r.blockSize) != 0) {
+			t.Errorf("%q: %+v", fields, r)
+		}
+	})
+}
+
+// FuzzImage: whatever is in a header, the check ends.
+func FuzzImage(f *testing.F) {
+	header := make([]byte, qcowHeaderMin)
+	copy(header, "QFI\xfb\x00\x00\x00\x03")
+	header[qcowOffClusterBits+3] = 16
+	f.Add(header)
+	f.Fuzz(func(t *testing.T, b []byte) {
+		h := make([]byte, qcowHeaderMin)
+		copy(h, b)
+		m := &image{}
+		if m.check(h) == nil && string(h[:4]) != "QFI\xfb" {
+			t.Errorf("%x is an image", h)
+		}
+	})
+}

@@ -85,7 +85,7 @@ func cdb10(op byte, lba, blocks int) []byte {
 
 // pattern is what round writes to the i-th chunk.
 func pattern(i, round int) []byte {
-	return bytes.Repeat([]byte(fmt.Sprintf("%08d%08d", i, round)), chunk/16)
+	return bytes.Repeat(fmt.Appendf(nil, "%08d%08d", i, round), chunk/16)
 }
 
 func (d *disk) write(i, round int) *initiator.Answer {
@@ -276,6 +276,9 @@ func TestNoDescriptorsLeft(t *testing.T) {
 		if err := server.RPC("bdev_get_bdevs", nil, nil); err != nil {
 			t.Errorf("RPC after the flood: %v", err)
 		}
+	}
+	if n := counted(t, server)["accept_errors"]; n == 0 {
+		t.Error("no accept has failed, so nothing was shown")
 	}
 }
 

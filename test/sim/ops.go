@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 
 	"pollux/bdev/replicated/engine"
@@ -194,7 +195,13 @@ func (s *Sim) Run() (failure string) {
 	if s.rng.IntN(3) > 0 {
 		s.runFor(2e9)
 	}
-	for range s.prof.rounds {
+	for round := range s.prof.rounds {
+		// Every round has its own source of randomness, so that a round can be left out without changing the others.
+		s.rng = rand.New(rand.NewPCG(s.Seed, uint64(round)+1))
+		if s.Skip[round] {
+			continue
+		}
+		s.trace("round %d", round)
 		s.workload(5e6 + s.rng.Int64N(60e6))
 		if s.Failure != "" {
 			return s.Failure
@@ -207,6 +214,7 @@ func (s *Sim) Run() (failure string) {
 			s.quiesce()
 		}
 	}
+	s.rng = rand.New(rand.NewPCG(s.Seed, 1<<32))
 	s.recovery()
 	return s.Failure
 }

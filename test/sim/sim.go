@@ -44,6 +44,7 @@ type Sim struct {
 	Cover      engine.Coverage
 	Steps      int
 	Trace      func(string)
+	Skip       map[int]bool // rounds that are left out
 	Failure    string
 	mut        engine.Mutation
 	rng        *rand.Rand
@@ -133,6 +134,18 @@ func New(seed uint64, mut engine.Mutation) *Sim {
 	return s
 }
 
+// profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.
+var profilePolicies = [3][]engine.Policy{
+	{
+		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
+		engine.DiscardLeastChanges, engine.DiscardLocal,
+	},
+	{engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost},
+	{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost},
+}
+
+var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
+
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
@@ -165,15 +178,7 @@ func (s *Sim) chooseProfile() profile {
 		p.minAcks = 2
 		p.mode = engine.ModeC
 	}
-	zero := []engine.Policy{
-		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
-		engine.DiscardLeastChanges, engine.DiscardLocal,
-	}
-	one := []engine.Policy{
-		engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost,
-	}
-	two := []engine.Policy{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost}
-	rr := []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
+	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
 	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(3) == 0; p.lossy {

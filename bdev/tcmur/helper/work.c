@@ -195,6 +195,14 @@ static void leave(int worker)
 	pthread_mutex_unlock(&take_lock);
 }
 
+static bool is_stopping(void)
+{
+	pthread_mutex_lock(&take_lock);
+	bool is = stopping;
+	pthread_mutex_unlock(&take_lock);
+	return is;
+}
+
 static bool any_work(void)
 {
 	pthread_mutex_lock(&take_lock);
@@ -358,7 +366,7 @@ static void *work(void *arg)
 		if (s) {
 			run(s);
 			leave(worker);
-		} else if (stopping) {
+		} else if (is_stopping()) {
 			return NULL;
 		} else {
 			idle();
