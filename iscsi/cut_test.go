@@ -229,3 +229,65 @@ func TestConnectionIsCut(t *testing.T) {
 		}
 	}
 }
+
+// cutsPerWorld is how many connections one world of TestManyCuts sees end: 2,000 rounds are 100,000 cuts.
+const cutsPerWorld = 50
+
+// TestManyCuts lets sessions come and be cut, one after the other and some at once, in the same world: what one leaves behind the
+// next would find.
+func TestManyCuts(t *testing.T) {
+	for seed := range rounds(40) {
+		ok := t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			g := newCutRig(t, seed)
+			for range cutsPerWorld {
+				g.cutOne()
+			}
+			g.Advance(15 * time.Minute)
+			for i, w := range g.workers {
+				if w.failed != "" || !w.up {
+					t.Errorf("worker %d is up: %v (%v) %s", i, w.up, w.reason, w.failed)
+				}
+			}
+			g.close()
+			g.Close()
+		})
+		if !ok {
+			return
+		}
+	}
+}
+
+// cutOne lets one session come, and cuts it, or leaves it to be reinstated by a later one.
+func (g *cutRig) cutOne() {
+	if g.rng.IntN(4) == 0 {
+		peer := g.rawPeer()
+		[]func(){peer.Reset, peer.Close, peer.CloseWrite}[g.rng.IntN(3)]()
+		return
+	}
+	h := g.newHost(g.rng.IntN(len(g.Reactors)), func(c *initiator.Config) { c.ISID[5] = byte(100 + g.rng.IntN(3)) })
+	h.start(g.rng.IntN(len(g.Reactors)))
+	g.stir()
+	if !h.up {
+		if g.rng.IntN(2) == 0 {
+			g.on(h.r.ID(), h.closeIfOpen)
+		}
+		return
+	}
+	w := &worker{
+		host: h, rng: g.rng, base: 5 * regionBlocks, lun: uint64(g.rng.IntN(2)) * slowLUN,
+		model: make([]byte, regionBlocks*rigBlockSize), known: make([]bool, regionBlocks),
+	}
+	w.load(1 + g.rng.IntN(20))
+	g.workers[0].load(2)
+	g.stir()
+	if g.rng.IntN(3) > 0 {
+		g.on(h.r.ID(), h.closeIfOpen)
+	}
+}
+
+// closeIfOpen ends the session if it has not ended.
+func (h *host) closeIfOpen() {
+	if !h.ended {
+		h.session.Close()
+	}
+}

@@ -49,6 +49,8 @@ sim() { drive sim; }
 interop() { drive interop; }
 conformance() { POLLUX_TEST_TAGS=invariants drive conformance; }
 vm() { drive vm; }
+# 100,000 connections that are cut, in 2,000 simulated worlds.
+cuts() { POLLUX_ROUNDS=2000 gotest -timeout 1800s -tags invariants -run '^TestManyCuts$' ./iscsi; }
 
 if [ "${1:-}" = --phase ]; then
 	"$2"
