@@ -168,3 +168,23 @@ func TestAuthGroupRefuses(t *testing.T) {
 		t.Error("a user is there twice")
 	}
 }
+
+// TestCHAPIsNotAgreedOnWhereNobodyIsKnown: an initiator that would rather use CHAP gets in without where nothing is required.
+func TestCHAPIsNotAgreedOnWhereNobodyIsKnown(t *testing.T) {
+	g := newRig(t, 1, nil)
+	p := g.connect(0)
+	var q iscsi.PDU
+	q.Clear(iscsi.OpLogin)
+	q.SetImmediate(true)
+	q.SetISID(iscsi.ISID{0x80, 0, 0, 0, 0, 9})
+	for _, pair := range [][2]string{{"InitiatorName", rigInitiator}, {"TargetName", rigTarget}, {"AuthMethod", "CHAP,None"}} {
+		q.Data = iscsi.AppendPair(q.Data, pair[0], pair[1])
+	}
+	p.send(&q)
+	g.Run()
+	if all := p.receive(); len(all) != 1 || !strings.Contains(string(all[0].Data), "AuthMethod=None") {
+		t.Errorf("answered with %v", all)
+	}
+	p.far.Close()
+	g.close()
+}
