@@ -80,8 +80,7 @@ func (d *disk) serve(b *bdev.Request) {
 		return
 	}
 	at := b.LBA * d.size
-	// What is not named has no effect here.
-	//exhaustive:ignore
+	//exhaustive:ignore what is not named has no effect here
 	switch b.Op {
 	case bdev.OpRead:
 		for _, p := range b.Data {

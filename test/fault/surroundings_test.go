@@ -85,7 +85,7 @@ func cdb10(op byte, lba, blocks int) []byte {
 
 // pattern is what round writes to the i-th chunk.
 func pattern(i, round int) []byte {
-	return bytes.Repeat([]byte(fmt.Sprintf("%08d%08d", i, round)), chunk/16)
+	return bytes.Repeat(fmt.Appendf(nil, "%08d%08d", i, round), chunk/16)
 }
 
 func (d *disk) write(i, round int) *initiator.Answer {
