@@ -41,7 +41,7 @@ func (t *target) serveQuick(ctx context.Context, q quickLUN) (served, error) {
 		params map[string]any
 	}{
 		{"iscsi_create_portal_group", map[string]any{
-			"tag": quickTag, "portals": []map[string]any{{"host": host, "port": port}},
+			"tag": quickTag, "portals": []map[string]any{{"host": host, "port": port}}, "wait": true,
 		}},
 		{"iscsi_create_initiator_group", map[string]any{
 			"tag": quickTag, "initiators": []string{"ANY"}, "netmasks": []string{"ANY"},
@@ -51,6 +51,8 @@ func (t *target) serveQuick(ctx context.Context, q quickLUN) (served, error) {
 			"luns":       []map[string]any{{"bdev_name": name, "lun_id": 0}},
 			"pg_ig_maps": []map[string]any{{"pg_tag": quickTag, "ig_tag": quickTag}},
 		}},
+		// Last, so that whoever gets through finds the target.
+		{"iscsi_start_portal_group", map[string]any{"tag": quickTag}},
 	} {
 		if _, err := t.rpc.Call(ctx, c.method, c.params); err != nil {
 			return served{}, fmt.Errorf("%s: %w", c.method, err)

@@ -32,7 +32,7 @@ func (l *lane) isBlocked(q *Request) bool {
 
 // releaseHeld starts what nothing is in the way of any more, in the order in which it came.
 func (l *lane) releaseHeld() {
-	for n := l.held.n; n > 0; n-- {
+	for n := l.held.n; n > 0 && l.held.n > 0; n-- {
 		q := l.held.pop()
 		if l.gates == 0 || !l.isHeld(q) {
 			l.run(q)

@@ -25,6 +25,8 @@ type loginConn struct {
 	sent    uint32 // responses
 	fd      int    // after Detach; negative: lost
 	closed  bool   // the socket is gone
+	spoken  bool   // a whole request has come
+	ending  bool   // it does not count as pending any more
 }
 
 // loginState is how far a loginConn has come.
@@ -37,14 +39,19 @@ const (
 	loginLast               // a last response is being sent, then the connection closes
 )
 
-// accept takes a new connection at a portal group (on l).
+// accept takes a new connection at a portal group (on l). A negative fd says that there was one and no descriptor for it.
 func (l *local) accept(fd int, tag int32) {
+	if fd < 0 {
+		l.count(countAcceptErrors)
+		return
+	}
 	view := l.server.view.Load()
-	if l.closing || len(l.logins) >= PendingLoginsMax {
+	if l.closing || !l.makeRoom() {
 		l.count(countAcceptRefused)
 		l.drop(fd)
 		return
 	}
+	l.pending++
 	l.count(countAccepted)
 	c := &loginConn{local: l, tag: tag, view: view}
 	c.login.Admit = c.admit
@@ -55,6 +62,22 @@ func (l *local) accept(fd int, tag int32) {
 	c.timer.Start(LoginTimeout)
 	l.logins = append(l.logins, c)
 	c.sock.Open(l.r, fd, c)
+}
+
+// makeRoom reports whether one more login may begin. At PendingLoginsMax the oldest connection that has not said anything yet gives way, so
+// that a flood of silent ones keeps nobody out.
+func (l *local) makeRoom() bool {
+	if l.pending < PendingLoginsMax {
+		return true
+	}
+	for _, c := range l.logins {
+		if !c.ending && !c.spoken {
+			l.count(countAcceptRefused)
+			c.end()
+			return true
+		}
+	}
+	return false
 }
 
 func (c *loginConn) timeout() {
@@ -96,6 +119,7 @@ func (c *loginConn) Data(p []byte) { c.segment = append(c.segment, p...) }
 
 // End handles a whole request (Sink). There are no digests yet.
 func (c *loginConn) End(h *BHS, _ Fault) bool {
+	c.spoken = true
 	var step LoginStep
 	c.out, step = c.login.Handle(h, c.segment, &c.rsp, c.out[:0])
 	switch step {
@@ -191,6 +215,7 @@ func (c *loginConn) handOver(fd int) {
 
 // forget takes the connection off its reactor's list, when the socket is gone or moved.
 func (c *loginConn) forget() {
+	c.noLongerPending()
 	c.timer.Stop()
 	c.local.logins = without(c.local.logins, c)
 	c.local.settle()
@@ -231,9 +256,28 @@ func (c *loginConn) Fill() {
 	c.sent++
 }
 
-func (c *loginConn) statSN() uint32 { return c.local.server.initialStatSN + c.sent }
+// statSN is the number of the next response.
+func (c *loginConn) statSN() uint32 {
+	first := uint32(1)
+	for _, n := range []uint32{c.local.server.initialStatSN, c.view.options.InitialStatSN} {
+		if n != 0 {
+			first = n
+		}
+	}
+	return first + c.sent
+}
 
-func (c *loginConn) end() { c.sock.Close() }
+func (c *loginConn) end() {
+	c.noLongerPending()
+	c.sock.Close()
+}
+
+func (c *loginConn) noLongerPending() {
+	if !c.ending {
+		c.ending = true
+		c.local.pending--
+	}
+}
 
 // Closed says that the socket is gone (sock.Handler). With a request at home it is home's answer that ends the connection.
 func (c *loginConn) Closed(sock.Reason) {

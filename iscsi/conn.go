@@ -114,13 +114,17 @@ func (c *conn) sayLogin(lc *loginConn) {
 	c.sayControl(o)
 }
 
-// endHere is home's order to end the session (on its reactor).
+// endHere is home's order to end the session (on its reactor). A last answer that is on its way still leaves, such as that to
+// the reset that ends the session; the socket bounds how long it may take.
 func (s *session) endHere() {
-	if s.conn == nil {
+	switch {
+	case s.conn == nil:
 		s.doomed = true
-		return
+	case s.conn.state == connLast:
+		s.conn.closeNexus()
+	default:
+		s.conn.end()
 	}
-	s.conn.end()
 }
 
 // gone tells home that nothing of the session is left.
@@ -168,7 +172,10 @@ func (c *conn) nexusGone() {
 }
 
 // Closed says that the socket refers to nothing of ours any more (sock.Handler).
-func (c *conn) Closed(sock.Reason) {
+func (c *conn) Closed(reason sock.Reason) {
+	if reason == sock.ReasonTimeout {
+		c.local.count(countSendTimeout)
+	}
 	c.sockClosed = true
 	c.end()
 	c.settle()

@@ -43,7 +43,7 @@ func (t *task) startGather(h *BHS) {
 	immediate := uint32(h.DataSegmentLength())
 	g.unsolicited = !h.Final()
 	g.limit = min(c.limits.FirstBurstLength, t.ExpectedOut)
-	g.since = c.local.r.Now()
+	g.since = t.started
 	if !t.getMemory(g.wanted) {
 		if immediate > 0 || g.unsolicited {
 			// There is nowhere to put what is already on its way.

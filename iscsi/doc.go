@@ -36,8 +36,8 @@
 // # Files
 //
 //	wire:      bhs, codes, serial, digest, pdu (Decoder), validate, text, keys, params, negotiation, login, login_auth, chap
-//	control:   server, config, options, portal, initiator (groups), auth, target, rpc, rpc_groups, rpc_targets
-//	sessions:  accept (login), home, session, conn, local (per reactor), limits
+//	control:   server, config, options, portal, initiator (groups), auth, target, counters, histogram, rpc, rpc_groups, rpc_targets
+//	sessions:  accept (login), home, session, conn, local (per reactor), memory (who may have how much), limits
 //	commands:  dispatch, command, task, dataout, reply (Data-In, status), output (send queue)
 //	others:    control (PDUs without a task), tmf, nop, logout, sendtargets
 package iscsi

@@ -1,7 +1,9 @@
 package iscsi
 
 import (
+	"context"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 )
@@ -20,6 +22,7 @@ func (s *Server) Held() (all []string) {
 	}
 	for _, l := range s.locals {
 		add("logins", len(l.logins))
+		add("pending logins", l.pending)
 		add("connections", len(l.conns))
 		add("connections waiting for memory", len(l.mem.hungry))
 		add("bytes beyond the shares", int(l.mem.extra))
@@ -51,7 +54,7 @@ func (s *Server) Running() (n int) {
 func (s *Server) Counted(name string) (n uint64) {
 	i := slices.Index(counterNames[:], name)
 	for _, l := range s.locals {
-		n += l.counters[i]
+		n += l.counters[i].Load()
 	}
 	return n
 }
@@ -101,3 +104,19 @@ func (s *Server) PretendToListen(tag int32) error {
 		return nil
 	})
 }
+
+// LogTo changes where the log goes.
+func (s *Server) LogTo(log *slog.Logger) { s.log = log }
+
+// Report logs what has gone wrong since last.
+func (s *Server) Report(last Counters) Counters { return s.report(context.Background(), last) }
+
+// LeaveMemory leaves the connections of each reactor so much beyond their shares.
+func (s *Server) LeaveMemory(bytes int64) {
+	for _, l := range s.locals {
+		l.mem.common = bytes
+	}
+}
+
+// Bucket is where a histogram counts a value.
+func Bucket(ticks uint64) int { return bucket(ticks) }

@@ -6,7 +6,8 @@ import "time"
 const (
 	// SessionsMax bounds max_sessions; at the bound a login is answered with "out of resources".
 	SessionsMax = 65534
-	// PendingLoginsMax is how many connections of one reactor may be in the login phase. Further ones are closed at once.
+	// PendingLoginsMax is how many connections of one reactor may be in the login phase. For a further one the oldest that is silent is
+	// closed, or if there is none, the new one.
 	PendingLoginsMax = 256
 	// ConnectionsMax is how many full-feature connections one reactor carries.
 	ConnectionsMax = 8192

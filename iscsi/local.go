@@ -2,6 +2,7 @@ package iscsi
 
 import (
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"pollux/reactor"
@@ -16,6 +17,7 @@ type local struct {
 
 	logins  []*loginConn
 	conns   []*conn
+	pending int  // logins that are not ending
 	closing bool // no connection is accepted any more
 
 	tasks    taskPool
@@ -24,9 +26,9 @@ type local struct {
 	feed     reactor.Message
 	retry    reactor.Timer
 
-	counters [counterCount]uint64
-	faults   [FaultCount]uint64
-	exited   uint64 // full-feature connections that have ended
+	counters [counterCount]atomic.Uint64 // written by this reactor, read by the control plane
+	faults   [FaultCount]atomic.Uint64   // written by this reactor, read by the control plane
+	exited   uint64                      // full-feature connections that have ended
 
 	idle []func() // called when no connection is left
 }
@@ -50,6 +52,7 @@ type counter uint8
 const (
 	countAccepted counter = iota
 	countAcceptRefused
+	countAcceptErrors
 	countLoginTimeout
 	countLoginRefused
 	countSessions
@@ -63,6 +66,7 @@ const (
 	countTaskSetFull
 	countNOPTimeout
 	countDataOutTimeout
+	countSendTimeout
 	countRejects
 	countAborted
 	counterCount
@@ -72,6 +76,7 @@ const (
 var counterNames = [counterCount]string{
 	countAccepted:         "connections_accepted",
 	countAcceptRefused:    "connections_refused",
+	countAcceptErrors:     "accept_errors",
 	countLoginTimeout:     "login_timeouts",
 	countLoginRefused:     "logins_refused",
 	countSessions:         "sessions_opened",
@@ -85,13 +90,14 @@ var counterNames = [counterCount]string{
 	countTaskSetFull:      "task_set_full",
 	countNOPTimeout:       "nop_timeouts",
 	countDataOutTimeout:   "data_out_timeouts",
+	countSendTimeout:      "send_timeouts",
 	countRejects:          "rejects_sent",
 	countAborted:          "tasks_aborted",
 }
 
-func (l *local) count(c counter) { l.counters[c]++ }
+func (l *local) count(c counter) { l.counters[c].Add(1) }
 
-func (l *local) fault(f Fault) { l.faults[f]++ }
+func (l *local) fault(f Fault) { l.faults[f].Add(1) }
 
 // without returns list without v.
 func without[T comparable](list []T, v T) []T {

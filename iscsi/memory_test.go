@@ -66,11 +66,12 @@ func TestHoardersDoNotStopOthers(t *testing.T) {
 // TestLargeTasksWaitForMemory: more than fits is asked for at once, and all of it is done in the end.
 func TestLargeTasksWaitForMemory(t *testing.T) {
 	g := newRig(t, 1, nil)
+	g.server.LeaveMemory(128 << 10)
 	h := g.newHost(0, nil).open(0).ready()
 	left := 0
 	g.on(0, func() {
-		for range 8 {
-			c := readOf(0, 8192)
+		for i := range 24 {
+			c := readOf(i, 64+i*8)
 			c.Done = func(*initiator.Command) { left-- }
 			left++
 			h.session.Submit(c)

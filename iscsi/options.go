@@ -30,6 +30,8 @@ type Options struct {
 	PDUPoolSize                 uint32 `json:"pdu_pool_size,omitempty"`
 	ImmediateDataPoolSize       uint32 `json:"immediate_data_pool_size,omitempty"`
 	DataOutPoolSize             uint32 `json:"data_out_pool_size,omitempty"`
+	// InitialStatSN is ours: where the StatSN of each connection begins, 0 for 1. Tests set it next to 2^32, to see it wrap.
+	InitialStatSN uint32 `json:"initial_stat_sn,omitempty"`
 }
 
 // SetDefaults fills in what SPDK starts with.
@@ -76,8 +78,8 @@ func (o *Options) discoveryAuth() (authPolicy, error) {
 
 // Config is what the composition root gives a server.
 type Config struct {
-	Log *slog.Logger
-	// InitialStatSN is where the StatSN of each connection begins. Tests set it next to 2^32 to see it wrap; the default is 1.
+	Log *slog.Logger // nil: nothing is logged
+	// InitialStatSN is the default of the option of that name.
 	InitialStatSN uint32
 	// Coalesce lets busy connections hold answers back for some microseconds, so that one send carries several (sock.Conn.HoldOutput).
 	Coalesce bool

@@ -86,6 +86,7 @@ func (t *task) fill() progress {
 
 // answered ends the task once its memory has left.
 func (t *task) answered() {
+	t.tally()
 	if t.reply.length == 0 {
 		t.leave()
 		return

@@ -50,6 +50,7 @@ func (s *Server) RegisterRPC(r *rpc.Server) {
 	s.registerAuth(r)
 	s.registerTargets(r)
 	s.registerState(r)
+	s.registerHistogram(r)
 	r.Subsystem("scsi", []string{"bdev"}, nil)
 	r.Subsystem("iscsi", []string{"scsi"}, s.writeConfig)
 }
@@ -78,6 +79,7 @@ type optionsResult struct {
 	PDUPoolSize                 uint32 `json:"pdu_pool_size"`
 	ImmediateDataPoolSize       uint32 `json:"immediate_data_pool_size"`
 	DataOutPoolSize             uint32 `json:"data_out_pool_size"`
+	InitialStatSN               uint32 `json:"initial_stat_sn,omitempty"`
 }
 
 // savedOptions are the options with the discovery authentication that holds now.

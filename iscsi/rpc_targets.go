@@ -191,7 +191,7 @@ type statsResult struct {
 func (s *Server) registerState(r *rpc.Server) {
 	list(r, "iscsi_get_connections", s.rpcConnections, "get_iscsi_connections")
 	list(r, "iscsi_get_stats", s.rpcStats)
-	list(r, "iscsi_get_counters", s.rpcCounters)
+	list(r, "iscsi_get_counters", func() (Counters, error) { return s.Counters(), nil })
 }
 
 // rpcConnections lists logins and full-feature connections, reactor by reactor.
@@ -242,25 +242,6 @@ func (s *Server) rpcStats() (statsResult, error) {
 			} else {
 				sum.Exiting++
 			}
-		}
-	})
-	return sum, err
-}
-
-// countersResult is what went on and what went wrong, over all reactors since the start.
-type countersResult struct {
-	Events map[string]uint64 `json:"events"`
-	Faults map[string]uint64 `json:"faults"`
-}
-
-func (s *Server) rpcCounters() (countersResult, error) {
-	sum := countersResult{map[string]uint64{}, map[string]uint64{}}
-	err := s.each(func(l *local) {
-		for i, n := range l.counters {
-			sum.Events[counterNames[i]] += n
-		}
-		for f := FaultNone + 1; f < FaultCount; f++ {
-			sum.Faults[f.Error()] += l.faults[f]
 		}
 	})
 	return sum, err

@@ -1,12 +1,14 @@
 package iscsi_test
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
 
 	"pollux/bdev/malloc"
+	"pollux/iscsi"
 	"pollux/rpc"
 )
 
@@ -113,4 +115,43 @@ func TestConfigurationIsMadeAgain(t *testing.T) {
 		t.Errorf("saved %s", got)
 	}
 	g.close()
+}
+
+func TestHistogramCountsCommands(t *testing.T) {
+	g := newRPCRig(t)
+	g.call("iscsi_get_histogram", `{"name":"nothing"}`, "-32602 target not found")
+	g.call("iscsi_get_histogram", `{"name":"disk1"}`, "-32602 target's histogram function is not enabled")
+	g.call("iscsi_enable_histogram", `{"name":"disk1","enable":true}`, "true")
+	h := g.newHost(0, nil).open(1).ready()
+	for range 10 {
+		h.good(readOf(0, 1))
+	}
+	raw, err := g.rpc.Call(t.Context(), "iscsi_get_histogram", json.RawMessage(`{"name":"disk1"}`))
+	g.must(err)
+	var got struct {
+		Histogram   []byte
+		Granularity int
+		TickRate    int `json:"tsc_rate"`
+	}
+	g.must(json.Unmarshal(raw, &got))
+	total := uint64(0)
+	for b := got.Histogram; len(b) >= 8; b = b[8:] {
+		total += binary.LittleEndian.Uint64(b)
+	}
+	if total < 10 || len(got.Histogram) != 58*128*8 || got.Granularity != 7 || got.TickRate != 1e9 {
+		t.Errorf("%d commands are counted in %d bytes", total, len(got.Histogram))
+	}
+	g.call("iscsi_enable_histogram", `{"name":"disk1","enable":false}`, "true")
+	g.close()
+}
+
+func TestBucketsOfTheHistogram(t *testing.T) {
+	for _, c := range []struct {
+		ticks uint64
+		want  int
+	}{{0, 0}, {127, 127}, {128, 128}, {129, 129}, {255, 255}, {256, 256 + 0}, {257, 256}, {258, 257}, {1<<64 - 1, 58*128 - 1}} {
+		if got := iscsi.Bucket(c.ticks); got != c.want {
+			t.Errorf("%d ticks are in bucket %d, want %d", c.ticks, got, c.want)
+		}
+	}
 }

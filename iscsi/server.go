@@ -20,10 +20,12 @@ type Server struct {
 	group         *reactor.Group
 	devices       *scsi.Devices
 	log           *slog.Logger
+	logs          bool // there is somebody to read the log
 	initialStatSN uint32
 	coalesce      bool
 
 	mu      sync.Mutex
+	unwatch context.CancelFunc // ends the goroutine that writes the log, if there is a log
 	started bool
 	closed  bool
 	view    atomic.Pointer[config] // written under mu, read by every reactor
@@ -59,6 +61,11 @@ func (s *Server) Start() error {
 		return nil
 	}
 	s.started = true
+	if s.logs {
+		var ctx context.Context
+		ctx, s.unwatch = context.WithCancel(context.Background())
+		go s.watch(ctx)
+	}
 	return s.each(func(l *local) { l.start() })
 }
 
@@ -71,10 +78,6 @@ func (s *Server) each(fn func(*local)) error {
 func (s *Server) change(make func(*config) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.changeLocked(make)
-}
-
-func (s *Server) changeLocked(make func(*config) error) error {
 	next := *s.view.Load()
 	if err := make(&next); err != nil {
 		return err
@@ -229,16 +232,14 @@ const versionDescriptor = 0x0960
 // ErrNoTarget says that there is no target node of that name.
 var ErrNoTarget = errors.New("target node does not exist")
 
-// DeleteTarget ends the target's sessions, and returns when nothing of it can reach a block device any more.
+// DeleteTarget ends the target's sessions, and returns when nothing of it can reach a block device any more. It holds nobody up
+// meanwhile; until then the name is taken.
 func (s *Server) DeleteTarget(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c := s.view.Load()
-	t := c.target(fullName(name, c.options.NodeBase))
-	if t == nil {
-		return fmt.Errorf("%s: %w", name, ErrNoTarget)
-	}
-	if err := s.changeLocked(func(c *config) error {
+	var t *Target
+	if err := s.change(func(c *config) error {
+		if t = c.target(fullName(name, c.options.NodeBase)); t == nil {
+			return fmt.Errorf("%s: %w", name, ErrNoTarget)
+		}
 		c.targets = replaced(c.targets, t, nil)
 		return nil
 	}); err != nil {
@@ -332,6 +333,9 @@ func (s *Server) close() error {
 		return nil
 	}
 	s.closed = true
+	if s.unwatch != nil {
+		s.unwatch()
+	}
 	c := s.view.Load()
 	for _, g := range c.portalGroups {
 		g.stop()

@@ -128,6 +128,18 @@ func TestVanishedPeerIsNoticed(t *testing.T) {
 	g.close()
 }
 
+func TestPeerThatDoesNotReadIsGivenUp(t *testing.T) {
+	g := newRig(t, 1, nil)
+	p := g.connect(0)
+	enter(p, nil)
+	p.far.SetWindow(0)
+	g.Advance(10 * time.Minute)
+	if n := g.server.Running(); n != 0 || g.server.Counted("send_timeouts") != 1 {
+		t.Errorf("%d connections are left, %d send time-outs", n, g.server.Counted("send_timeouts"))
+	}
+	g.close()
+}
+
 func TestLogout(t *testing.T) {
 	for _, reactors := range []int{1, 2} {
 		g := newRig(t, reactors, nil)

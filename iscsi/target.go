@@ -37,8 +37,9 @@ type Target struct {
 
 // node is the part of a target that lives: its SCSI device.
 type node struct {
-	device *scsi.Device
-	gone   atomic.Bool // the target is being deleted; written by the control plane, read where sessions are opened
+	device    *scsi.Device
+	gone      atomic.Bool               // the target is being deleted; written by the control plane, read where sessions are opened
+	histogram atomic.Pointer[histogram] // written by the control plane, read once per command; nil: nothing is counted
 }
 
 // TargetSpec is what iscsi_create_target_node says.

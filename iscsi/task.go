@@ -27,8 +27,9 @@ type task struct {
 	state taskState
 
 	itt       uint32
-	immediate bool // takes no CmdSN
-	prepared  bool // package scsi knows it and does not have it
+	started   int64 // when its header came
+	immediate bool  // takes no CmdSN
+	prepared  bool  // package scsi knows it and does not have it
 
 	next, prev *task  // live tasks of the connection; next alone in the free list
 	output     output // place in the connection's output queue

@@ -21,7 +21,7 @@ func (c *conn) manage(h *BHS) {
 	switch m.Function {
 	case scsi.FunctionAbortTask:
 		if response, known := c.abortHere(h); known {
-			c.sayManaged(m, response)
+			c.sayManaged(m, response, false)
 			return
 		}
 	case scsi.FunctionAbortTaskSet, scsi.FunctionClearTaskSet, scsi.FunctionLogicalUnitReset:
@@ -30,14 +30,14 @@ func (c *conn) manage(h *BHS) {
 		c.cancelTasks(func(*task) bool { return true })
 	case scsi.FunctionClearACA, scsi.FunctionQueryTask:
 	case TMFFunctionTaskReassign:
-		c.sayManaged(m, TMFResponseReassignNotSupported)
+		c.sayManaged(m, TMFResponseReassignNotSupported, false)
 		return
 	default:
-		c.sayManaged(m, scsi.ResponseNotSupported)
+		c.sayManaged(m, scsi.ResponseNotSupported, false)
 		return
 	}
 	if c.managing >= ManagementMax {
-		c.sayManaged(m, scsi.ResponseRejected)
+		c.sayManaged(m, scsi.ResponseRejected, false)
 		return
 	}
 	c.managing++
@@ -86,14 +86,16 @@ func (c *conn) cancelTasks(about func(*task) bool) {
 func (m *management) done() {
 	c := m.conn
 	c.managing--
-	c.sayManaged(m, m.Response)
-	if m.Function == scsi.FunctionTargetColdReset && m.Response == scsi.ResponseComplete {
+	cold := m.Function == scsi.FunctionTargetColdReset && m.Response == scsi.ResponseComplete
+	c.sayManaged(m, m.Response, cold)
+	if cold {
 		c.local.server.endSessions(c.session.target.node)
 	}
 	c.settle()
 }
 
-func (c *conn) sayManaged(m *management, response scsi.Response) {
+// sayManaged answers; last says that the connection closes behind the answer.
+func (c *conn) sayManaged(m *management, response scsi.Response, last bool) {
 	if c.state == connEnding {
 		return
 	}
@@ -104,7 +106,7 @@ func (c *conn) sayManaged(m *management, response scsi.Response) {
 	o.bhs.SetFinal(true)
 	o.bhs.SetResponse(uint8(response))
 	o.bhs.SetInitiatorTaskTag(m.itt)
-	o.status = true
+	o.status, o.last = true, last
 	c.sayControl(o)
 }
 

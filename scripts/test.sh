@@ -19,12 +19,15 @@ gotest() {
 export -f gotest
 on_units() { units | xargs -r bash -o pipefail -c 'gotest "$@"' gotest "$@"; }
 
-# drive FOLDER...: the tests below test/ that drive the built binary. A folder that is not there yet is left out.
+# drive FOLDER... [FLAG...]: the tests below test/ that drive the built binary. A folder that is not there yet is left out.
 drive() {
-	local folder packages=()
-	for folder in "$@"; do [ ! -d "test/$folder" ] || packages+=("./test/$folder/..."); done
+	local packages=()
+	while [ $# -gt 0 ] && [ "${1#-}" = "$1" ]; do
+		[ ! -d "test/$1" ] || packages+=("./test/$1/...")
+		shift
+	done
 	[ ${#packages[@]} -gt 0 ] || { echo "note: nothing there yet"; return 0; }
-	gotest -timeout "${PHASE_TIMEOUT:-1200s}" "${packages[@]}"
+	gotest -timeout "${PHASE_TIMEOUT:-1200s}" "$@" "${packages[@]}"
 }
 
 deps() { scripts/deps.sh; }
@@ -40,7 +43,8 @@ race() {
 }
 benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
-live() { drive target quickstart gate fault bench; }
+# What waits more than it computes runs many at a time.
+live() { drive target quickstart fault bench gate -parallel 8; }
 sim() { drive sim; }
 interop() { drive interop; }
 conformance() { POLLUX_TEST_TAGS=invariants drive conformance; }

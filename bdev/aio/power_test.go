@@ -240,3 +240,30 @@ func TestInterruptedAndBusy(t *testing.T) {
 		t.Fatalf("%d answers were not asked for", len(answers))
 	}
 }
+
+// TestPowerLossAfterResize: what was flushed beyond the old end of a file that has grown is there.
+func TestPowerLossAfterResize(t *testing.T) {
+	e := bdevtest.NewEnv(t, 2)
+	e.World.Seed(1)
+	f, sim := simulated(e.World, 512, 64<<10)
+	register(e, "file", f)
+	sim.Record()
+	a, b := e.Open(0, "file", bdev.OpenOptions{Write: true}), e.Open(1, "file", bdev.OpenOptions{Write: true})
+	last := bdev.Request{Op: bdev.OpWrite, LBA: 255, Blocks: 1, Data: [][]byte{e.Memory(512)}}
+	last.Data[0][0] = 7
+	e.Want(a.Do(last), bdev.StatusOutOfRange)
+	sim.Data = append(sim.Data, make([]byte, 64<<10)...)
+	if err := New(e.Registry).Rescan("file"); err != nil {
+		t.Fatal(err)
+	}
+	e.Want(a.Do(last), bdev.StatusOK)
+	e.Want(b.Do(bdev.Request{Op: bdev.OpFlush}), bdev.StatusOK)
+	e.World.PowerLoss(sim)
+	if len(sim.Data) != 128<<10 || sim.Data[255*512] != 7 {
+		t.Fatalf("the file has %d bytes after a power failure", len(sim.Data))
+	}
+	last.Op, last.Data[0][0] = bdev.OpRead, 0
+	if e.Want(b.Do(last), bdev.StatusOK); last.Data[0][0] != 7 {
+		t.Fatal("what was flushed is lost")
+	}
+}

@@ -14,10 +14,10 @@ func (d *disk) copy(dst, src []byte) {
 }
 
 // halfWay calls the test, if one has asked for it, once.
-func (d *disk) halfWay() {
-	if pause := d.pause; pause != nil {
-		d.pause = nil
+func (p *pausing) halfWay() {
+	if pause := p.pause; pause != nil {
+		p.pause = nil
 		pause()
-		d.pause = pause
+		p.pause = pause
 	}
 }

@@ -59,6 +59,9 @@ func echoServer(t testing.TB, cfg reactor.Config) (*reactor.Group, netip.AddrPor
 	ended := make(chan sock.Reason, 1000)
 	open := &sync.WaitGroup{}
 	all, err := sock.ListenAll(g, netip.MustParseAddrPort("127.0.0.1:0"), func(r *reactor.Reactor, fd int) {
+		if fd < 0 { // Descriptors have run out.
+			return
+		}
 		e := &echo{freed: ended, open: open}
 		open.Add(1)
 		e.Open(r, fd, e)

@@ -32,7 +32,8 @@ type Listener struct {
 }
 
 // ListenAll binds addr once per reactor of the group (SO_REUSEPORT, after a plain bind that proves the port free) and calls accept,
-// on the reactor that accepted, with each new descriptor. Control plane; an error names address and cause.
+// on the reactor that accepted, with each new descriptor, and with a negative errno when none could be had. Control plane; an
+// error names address and cause.
 func ListenAll(g *reactor.Group, addr netip.AddrPort, accept func(r *reactor.Reactor, fd int)) ([]*Listener, error) {
 	if err := probe(addr); err != nil {
 		return nil, fmt.Errorf("listen on %v: %w", addr, err)
@@ -163,7 +164,8 @@ func (l *Listener) onAccept(res int32, flags uint32) {
 		}
 	default:
 		l.host.stats.AcceptErrors++
-		if ended {
+		l.accept(l.r, int(res))
+		if ended && l.closed == nil {
 			l.pause.Start(acceptPause)
 		}
 	}

@@ -60,7 +60,7 @@ func testLargeLUN(b *bed, c *initiator.Client, lun, blocks uint64, keeps bool) {
 		b.t.Errorf("READ CAPACITY(16) says %#x, the last block is %#x", got, blocks-1)
 	}
 	for _, lba := range []uint64{0, 1<<32 - 1, 1 << 32, 1<<32 + 1, blocks - 1} {
-		block := bytes.Repeat([]byte(fmt.Sprintf("%016x", lba)), blockSize/16)
+		block := bytes.Repeat(fmt.Appendf(nil, "%016x", lba), blockSize/16)
 		b.must(c, lun, write16(lba, 1), block, 0)
 		if got := b.must(c, lun, read16(lba, 1), nil, blockSize); keeps && !bytes.Equal(got, block) {
 			b.t.Errorf("LBA %#x reads %.16q...", lba, got)

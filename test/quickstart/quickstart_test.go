@@ -51,10 +51,11 @@ func (b *lockedBuffer) String() string {
 // place finds a portal and a socket for a program.
 func place(t *testing.T) (portal, socket string) {
 	t.Helper()
-	port, err := target.FreePort()
+	port, release, err := target.TakePort()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(release)
 	dir, err := os.MkdirTemp("", "plxq")
 	if err != nil {
 		t.Fatal(err)

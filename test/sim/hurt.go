@@ -16,6 +16,11 @@ func (s *Sim) crashInResync(power bool) {
 			s.closeSide(w.conn, 0, true)
 		}
 	}
+	if r.IntN(2) == 0 {
+		for _, n := range s.nodes {
+			n.slowMetaUntil = s.now + 2e9
+		}
+	}
 	end := s.now + 2e9
 	s.workloadUntil(2e9, func() bool { return s.inState(want) != nil })
 	if s.now >= end {

@@ -151,7 +151,7 @@ func (s *Sim) arrive(c *conn, from, stream int) {
 	c.queue[from][stream] = q[1:]
 	if p, ok := m.Data.(*payload); ok && m.Type == engine.MsgData {
 		late := *p
-		late.late = late.fence != 0 && late.fence < n.fence
+		late.late = late.fence < n.fence
 		m.Data = &late
 	}
 	s.step(n, &engine.Event{Kind: engine.EvMessage, Peer: rowOf(n.index, c.w.node(1-side)), Msg: &m})

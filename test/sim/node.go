@@ -58,6 +58,9 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 		}
 	}
 	n.depth--
+	if s.onStep != nil {
+		s.onStep(n)
+	}
 	s.observe(n)
 	s.armTick(n)
 }
@@ -108,7 +111,14 @@ func (s *Sim) do(n *node, a engine.Action) {
 		if w.conn != nil {
 			s.closeSide(w.conn, w.side(n.index), false)
 		}
+	case engine.ActNotify:
+		if s.onNotify != nil {
+			s.onNotify(n, a.Text)
+		}
 	case engine.ActComplete:
+		if s.onComplete != nil {
+			s.onComplete(n, &a)
+		}
 		s.model.complete(s, n, &a)
 	case engine.ActReply:
 		if f := n.replies[a.ID]; f != nil {
@@ -175,6 +185,11 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 	}
 	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
 	if !ok {
+		for i, x := range supers {
+			if x != nil {
+				s.trace("n%d leg %d: seq %d legs %x past %x rows %x", n.index, i, x.Seq, x.LegGen, x.LegPast, x.Rows[8:12])
+			}
+		}
 		return nil, false
 	}
 	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}
@@ -194,7 +209,7 @@ func (s *Sim) load(n *node) (*engine.Loaded, bool) {
 			}
 		}
 	}
-	count := (s.prof.blocks*blockSize + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
+	count := (int(md.Super.Size) + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
 	for row := range md.Bitmaps {
 		md.Bitmaps[row] = s.loadBitmap(d, row, count)
 	}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"runtime/debug"
 
 	"pollux/bdev/replicated/engine"
@@ -16,6 +17,10 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if m.primary == n && v.Role != engine.Primary {
+		m.primary = nil // fenced
+		clear(m.requests)
+	}
 	if m.primary == n {
 		if v.Disk == engine.UpToDate && !m.floor(0, n.index).valid {
 			s.resynced(n)
@@ -190,7 +195,13 @@ func (s *Sim) Run() (failure string) {
 	if s.rng.IntN(3) > 0 {
 		s.runFor(2e9)
 	}
-	for range s.prof.rounds {
+	for round := range s.prof.rounds {
+		// Every round has its own source of randomness, so that a round can be left out without changing the others.
+		s.rng = rand.New(rand.NewPCG(s.Seed, uint64(round)+1))
+		if s.Skip[round] {
+			continue
+		}
+		s.trace("round %d", round)
 		s.workload(5e6 + s.rng.Int64N(60e6))
 		if s.Failure != "" {
 			return s.Failure
@@ -203,6 +214,7 @@ func (s *Sim) Run() (failure string) {
 			s.quiesce()
 		}
 	}
+	s.rng = rand.New(rand.NewPCG(s.Seed, 1<<32))
 	s.recovery()
 	return s.Failure
 }
@@ -386,7 +398,10 @@ func (s *Sim) operate(n *node) {
 	other := s.nodes[(n.index+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	row := rowOf(n.index, other.index)
 	ev := engine.Event{Peer: row}
-	switch s.rng.IntN(12) {
+	switch s.rng.IntN(13) {
+	case 12:
+		ev.Cmd, ev.Value = engine.CmdResize, uint64(s.prof.blocks+s.rng.IntN(s.prof.spare+1))*blockSize
+		ev.Flag = s.rng.IntN(4) == 0
 	case 0:
 		ev.Cmd = engine.CmdInvalidate
 	case 1:
@@ -458,7 +473,7 @@ func (s *Sim) comparePairs() {
 }
 
 func (s *Sim) compareNodes(n, o *node) {
-	for b := range s.prof.blocks {
+	for b := range int(min(n.eng.View().Size, o.eng.View().Size) / blockSize) {
 		blk := uint64(b) * blockSize >> s.prof.bitShift
 		if n.eng.Dirty(rowOf(n.index, o.index), blk) && o.eng.Dirty(rowOf(o.index, n.index), blk) {
 			continue // found by verify

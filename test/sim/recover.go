@@ -22,12 +22,8 @@ func (s *Sim) recovery() {
 		if n.eng == nil {
 			s.start(n)
 		}
-		for j := range s.nodes {
-			if j != n.index {
-				s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
-			}
-		}
 	}
+	s.resumeAll()
 	if !s.untilHealthy(60e9) {
 		for try := range 12 {
 			if n := s.roleHolder(); n != nil && try > 4 {
@@ -48,6 +44,17 @@ func (s *Sim) recovery() {
 		return
 	}
 	s.finalCheck()
+}
+
+// resumeAll ends every pause.
+func (s *Sim) resumeAll() {
+	for _, n := range s.nodes {
+		for j := range s.nodes {
+			if j != n.index {
+				s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
+			}
+		}
+	}
 }
 
 func (s *Sim) untilHealthy(d int64) bool { return s.runUntil(d, s.healthy) }
@@ -182,6 +189,7 @@ func (s *Sim) finalCheck() {
 		s.violate("the front end's requests do not end: %s", s.describe())
 		return
 	}
+	s.resumeAll()
 	if !s.untilHealthy(30e9) || !s.idle(5e9) {
 		s.violate("no progress after the last writes: %s", s.describe())
 		return

@@ -34,30 +34,35 @@ type profile struct {
 	diskJitter   int64
 	netBase      int64
 	netJitter    int64
+	spare        int // blocks by which the volume may grow
 	rounds       int
 }
 
 // Sim is one world. Everything in it happens on one goroutine, in an order that the seed alone decides.
 type Sim struct {
-	Seed     uint64
-	Cover    engine.Coverage
-	Steps    int
-	Trace    func(string)
-	Failure  string
-	mut      engine.Mutation
-	rng      *rand.Rand
-	now      int64
-	order    uint64
-	heap     eventHeap
-	prof     profile
-	nodes    []*node
-	wires    []*wire
-	model    model
-	calm     bool // no more faults
-	hot      int  // requests go to the first blocks only; 0 is everywhere
-	forgiven bool // the operator has told somebody to discard his data
-	commands uint64
-	fence    uint64
+	Seed       uint64
+	Cover      engine.Coverage
+	Steps      int
+	Trace      func(string)
+	Skip       map[int]bool // rounds that are left out
+	Failure    string
+	mut        engine.Mutation
+	rng        *rand.Rand
+	now        int64
+	order      uint64
+	heap       eventHeap
+	prof       profile
+	nodes      []*node
+	wires      []*wire
+	model      model
+	calm       bool // no more faults
+	hot        int  // requests go to the first blocks only; 0 is everywhere
+	forgiven   bool // the operator has told somebody to discard his data
+	commands   uint64
+	onStep     func(*node)
+	onNotify   func(*node, string)
+	onComplete func(*node, *engine.Action)
+	fence      uint64
 }
 
 type timed struct {
@@ -129,10 +134,22 @@ func New(seed uint64, mut engine.Mutation) *Sim {
 	return s
 }
 
+// profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.
+var profilePolicies = [3][]engine.Policy{
+	{
+		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
+		engine.DiscardLeastChanges, engine.DiscardLocal,
+	},
+	{engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost},
+	{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost},
+}
+
+var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
+
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
-		nodes: 2, legs: 1, blocks: 64, extentBlocks: 8, alSlots: 2 + r.IntN(5), bitShift: 12,
+		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), bitShift: 12,
 		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
 		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
 		rounds: 6 + r.IntN(10),
@@ -161,15 +178,7 @@ func (s *Sim) chooseProfile() profile {
 		p.minAcks = 2
 		p.mode = engine.ModeC
 	}
-	zero := []engine.Policy{
-		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
-		engine.DiscardLeastChanges, engine.DiscardLocal,
-	}
-	one := []engine.Policy{
-		engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost,
-	}
-	two := []engine.Policy{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost}
-	rr := []engine.Policy{engine.PolicyDisconnect, engine.Violently, engine.CallPriLost}
+	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
 	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(3) == 0; p.lossy {
@@ -187,7 +196,7 @@ func (s *Sim) build() {
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
 		for range s.prof.legs {
-			n.disks = append(n.disks, newDisk(s.prof.blocks))
+			n.disks = append(n.disks, newDisk(s.prof.blocks+s.prof.spare))
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -204,7 +213,7 @@ func (s *Sim) build() {
 func (s *Sim) config(n *node) engine.Config {
 	p := &s.prof
 	c := engine.Config{
-		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks) * blockSize,
+		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks+p.spare) * blockSize,
 		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: 64, MaxEpoch: 8,
 		Legs: p.legs, LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
 		Seed: s.rng.Uint64(), Mutations: s.mut, Cover: &s.Cover,

@@ -16,6 +16,10 @@ var (
 	mutate = flag.Uint64("mutate", 0, "mutation switches")
 )
 
+// coverageSeeds is the number of seeds that must have reached everything that the engine can do.
+const coverageSeeds = 3000
+
+// TestSeeds plays seeds. Flags: -seeds N, -first N, -story (with one seed: what happens).
 func TestSeeds(t *testing.T) {
 	start := time.Now()
 	var cover engine.Coverage
@@ -26,7 +30,8 @@ func TestSeeds(t *testing.T) {
 			s.Trace = func(l string) { fmt.Println(l) }
 		}
 		if f := s.Run(); f != "" {
-			t.Errorf("seed %d: %s", s.Seed, f)
+			skip, _ := Shrink(s.Seed, engine.Mutation(*mutate))
+			t.Errorf("seed %d: %s\nfor testdata/corpus: %s", s.Seed, f, corpusLine(s.Seed, skip))
 			if fails++; fails > 10 {
 				break
 			}
@@ -36,6 +41,12 @@ func TestSeeds(t *testing.T) {
 		acked += s.model.acked
 		reads += s.model.reads
 		lossy += s.model.lossy
+	}
+	for _, m := range missed(&cover) {
+		t.Logf("not reached: %s", m)
+		if *seeds >= coverageSeeds {
+			t.Fail()
+		}
 	}
 	d := time.Since(start)
 	t.Logf("%d seeds in %v, %.0f a second, %d steps, %d writes acked, %d reads checked, %d lossy tenures", *seeds, d, float64(*seeds)/d.Seconds(), steps, acked, reads, lossy)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -120,22 +121,43 @@ func Build(tags string) (string, error) {
 
 func isComma(r rune) bool { return r == ',' }
 
-// FreePort finds a TCP port on which nothing listens. The default range lies below the one from which the kernel takes
-// ports for outgoing connections, so that a restarted server finds its port free.
-func FreePort() (int, error) {
+// TakePort finds a TCP port on which nothing listens and which no other test has taken; release gives it back. The default
+// range lies below the one from which the kernel takes ports for outgoing connections, so that a restarted server finds its
+// port free.
+func TakePort() (port int, release func(), err error) {
 	low, high := 21000, 31999
 	if text := os.Getenv(EnvPorts); text != "" {
 		if _, err := fmt.Sscanf(strings.TrimSpace(text), "%d-%d", &low, &high); err != nil || low > high {
-			return 0, fmt.Errorf("%s=%q is not LOW-HIGH", EnvPorts, text)
+			return 0, nil, fmt.Errorf("%s=%q is not LOW-HIGH", EnvPorts, text)
 		}
 	}
-	const attempts = 200
+	dir := filepath.Join(os.TempDir(), fmt.Sprintf("pollux-ports-%d", os.Getuid()))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return 0, nil, err
+	}
+	const attempts = 1000
 	for range attempts {
 		port := low + rand.IntN(high-low+1)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			return port, l.Close()
+		if release, ok := lockPort(dir, port); ok {
+			return port, release, nil
 		}
 	}
-	return 0, fmt.Errorf("no free port in %d-%d", low, high)
+	return 0, nil, fmt.Errorf("no free port in %d-%d", low, high)
+}
+
+// lockPort takes the port's lock file, which other tests heed, and sees whether the port is free.
+func lockPort(dir string, port int) (release func(), ok bool) {
+	lock, err := os.Create(filepath.Join(dir, strconv.Itoa(port)))
+	if err != nil {
+		return nil, false
+	}
+	release = func() { lock.Close() }
+	if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return release, true
+		}
+	}
+	release()
+	return nil, false
 }

@@ -42,6 +42,7 @@ type Server struct {
 	port    int
 	proc    *process
 	ownsDir bool
+	release func()   // of the port
 	temp    []string // files outside dir
 }
 
@@ -54,14 +55,15 @@ func Launch(cfg Config) (*Server, error) {
 	if err := cfg.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w", cfg, err)
 	}
-	port, err := FreePort()
+	port, release, err := TakePort()
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{cfg: cfg, drv: drv, dir: cfg.Dir, port: port}
+	s := &Server{cfg: cfg, drv: drv, dir: cfg.Dir, port: port, release: release}
 	if s.dir == "" {
 		// Short, because a socket's path has 108 bytes.
 		if s.dir, err = os.MkdirTemp("", "plx"); err != nil {
+			release()
 			return nil, err
 		}
 		s.ownsDir = true
@@ -161,6 +163,7 @@ func (s *Server) Close() {
 	if s.Running() {
 		_ = s.Kill() // it has ended by itself at worst
 	}
+	s.release()
 	for _, path := range s.temp {
 		os.Remove(path)
 	}

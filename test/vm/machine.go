@@ -37,6 +37,8 @@ const (
 type guest struct {
 	script string            // a file of guest/
 	env    map[string]string // variables for the script
+	files  map[string]string // programs for the script, by name: paths on the host
+	disks  []string          // raw disks that the guest finds as vdc, vdd, ...: paths on the host
 	// host answers the script's "host WORD..." calls. It is called by one goroutine.
 	host func(words []string) (string, error)
 }
@@ -81,7 +83,7 @@ func (g guest) run(t *testing.T) string {
 
 	ctx, cancel := context.WithTimeout(t.Context(), guestLimit)
 	defer cancel()
-	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", qemuArgs(image, dir, sockets)...)
+	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", qemuArgs(image, dir, sockets, g.disks)...)
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	var said, text bytes.Buffer
 	qemu.Stdout, qemu.Stderr = &said, &said
@@ -198,6 +200,15 @@ func (g guest) writeInput(path string) error {
 			}
 		}
 	}
+	for name, path := range g.files {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if err := add(name, text); err != nil {
+			return err
+		}
+	}
 	var env strings.Builder
 	env.WriteString("export HOST=192.0.2.2\n")
 	for k, v := range g.env {
@@ -215,7 +226,7 @@ func (g guest) writeInput(path string) error {
 	return os.WriteFile(path, buf.Bytes(), 0o600)
 }
 
-func qemuArgs(image, dir, sockets string) []string {
+func qemuArgs(image, dir, sockets string, disks []string) []string {
 	args := []string{
 		"-M", "pc,usb=off,vmport=off", "-accel", "tcg,tb-size=256", "-cpu", "max", "-smp", "1", "-m", strconv.Itoa(guestMemory),
 		"-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-monitor", "none",
@@ -228,6 +239,9 @@ func qemuArgs(image, dir, sockets string) []string {
 		"-chardev", "file,id=dmesg,path=" + filepath.Join(dir, "dmesg"),
 		"-chardev", "socket,id=output,path=" + filepath.Join(sockets, "output"),
 		"-chardev", "socket,id=control,path=" + filepath.Join(sockets, "control"),
+	}
+	for _, path := range disks {
+		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,file="+path)
 	}
 	for _, name := range []string{"dmesg", "output", "control"} {
 		args = append(args, "-device", "virtserialport,chardev="+name+",name="+name)

@@ -61,6 +61,7 @@ func (e *Engine) abandonCommand() {
 func (e *Engine) reply(err Err) {
 	c := e.cmd
 	e.cmd = command{}
+	e.moved = true
 	if c.id == 0 {
 		return // nobody asked: a fenced Primary steps down by itself
 	}

@@ -8,6 +8,7 @@ type RowConfig struct {
 	AfterSB    [3]Policy // by the number of Primaries: none, one, two
 	RRConflict Policy
 	HistoryLen int  // 2 towards DRBD 8.4; 0 is HistoryLen
+	NoFence    bool // the link carries no fencing epochs
 	Csums      bool // resync asks by digest
 	PullAhead  bool // with mode A: go Ahead instead of making writes wait
 	Congestion uint32

@@ -37,6 +37,7 @@ type Engine struct {
 	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
 	exposed    uint64  // generation that a diskless Primary has shown to its front end
 	readErrors uint64
+	moved      bool // a link has changed its state since settle last looked
 	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
 
@@ -139,6 +140,7 @@ func (e *Engine) Step(now int64, ev *Event, out []Action) []Action {
 // settle does what has become possible, until nothing more is.
 func (e *Engine) settle() {
 	for {
+		e.moved = false
 		for len(e.todo) > 0 {
 			f := e.todo[0]
 			e.todo = e.todo[1:]
@@ -152,7 +154,7 @@ func (e *Engine) settle() {
 		e.runSyncs()
 		e.runCommand()
 		e.checkSuspended()
-		if len(e.todo) == 0 && (e.meta.current != nil || len(e.meta.jobs) == 0) && !e.mayAdmit() {
+		if len(e.todo) == 0 && !e.moved && (e.meta.current != nil || len(e.meta.jobs) == 0) && !e.mayAdmit() {
 			return
 		}
 	}

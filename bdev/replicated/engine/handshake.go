@@ -96,7 +96,7 @@ func (e *Engine) connectDiskless(p *peer) {
 	p.gen = theirs.GI.Current
 	e.setConn(p, Connected)
 	e.connected(p)
-	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() {
+	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {
 		e.collectForDiskless(p)
 	}
 }

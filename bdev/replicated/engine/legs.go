@@ -39,7 +39,7 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 	}
 	ok = true
 	for i, s := range supers {
-		behind := len(supers) > 1 && supers[best].Rows[legRow+i].Flags&RowStale != 0
+		behind := len(supers) > 1 && (supers[best].Rows[legRow+i].Flags&RowStale != 0 || s != nil && s.Rows[legRow+i].Flags&RowStale != 0)
 		switch {
 		case s == nil:
 			missing = missing || !behind

@@ -129,6 +129,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 		if o.barWait&p.bit() != 0 {
 			e.markMissed(p.row, o.off, o.len)
 			e.tellOthersMissed(p, o)
+			if e.fencedOut {
+				e.fencedWrite(o)
+			}
 			o.barWait &^= p.bit()
 			lost = lost || o.completed
 		}
@@ -303,7 +306,7 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	if p.disk < Inconsistent && before >= Inconsistent {
 		e.peerLostDisk(p)
 	}
-	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() {
+	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {
 		e.collectForDiskless(p)
 	}
 	if before != UpToDate && p.disk == UpToDate {

@@ -93,6 +93,7 @@ func (e *Engine) send(p *peer, m *Msg) {
 // setConn changes the link state and lets the clamp table adjust both disk states.
 func (e *Engine) setConn(p *peer, c Conn) {
 	if p.conn != c {
+		e.moved = true
 		e.cfg.Cover.transition(p.conn, c)
 	}
 	p.conn = c

@@ -30,7 +30,7 @@ func (e *Engine) refuseData(p *peer, m *Msg) {
 
 // fenced reports a sender whose fencing epoch has been superseded, and tells it.
 func (e *Engine) fenced(p *peer, epoch uint64) bool {
-	if epoch == 0 || epoch >= e.super.Fence || e.mutated(MutNoFenceCheck) {
+	if p.cfg.NoFence || epoch >= e.super.Fence || e.mutated(MutNoFenceCheck) {
 		return false
 	}
 	e.send(p, &Msg{Type: MsgFenced, Fence: e.super.Fence})

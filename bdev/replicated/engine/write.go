@@ -436,6 +436,9 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 		return
 	}
 	e.markMissed(p.row, o.off, o.len)
+	if e.fencedOut {
+		e.fencedWrite(o)
+	}
 	p.missed = true
 	o.ackWait &^= p.bit()
 	if e.role == Primary {

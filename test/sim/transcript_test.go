@@ -1,0 +1,277 @@
+package sim
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"pollux/bdev/replicated/engine"
+)
+
+var update = flag.Bool("update", false, "rewrite the transcripts")
+
+// TestTranscripts plays the scripts in testdata. A script is a list of commands, each followed by "----" and by what
+// happened; the nodes are a and b, blocks have numbers, and a block's content is the number of the write that put it there.
+func TestTranscripts(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no transcripts: %v", err)
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(string(b))
+			if *update {
+				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			} else if got != string(b) {
+				t.Errorf("%s\ngives now\n%s", b, got)
+			}
+		})
+	}
+}
+
+// player runs one script.
+type player struct {
+	s     *Sim
+	out   strings.Builder
+	last  map[string]string
+	reply string
+}
+
+func play(script string) string {
+	p := &player{last: map[string]string{}}
+	var whole strings.Builder
+	skipping := false
+	for line := range strings.Lines(script) {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "----":
+			skipping = true
+		case line == "":
+			skipping = false
+		case skipping:
+		case strings.HasPrefix(line, "#"):
+			whole.WriteString(line + "\n\n")
+		default:
+			p.out.Reset()
+			p.run(strings.Fields(line))
+			fmt.Fprintf(&whole, "%s\n----\n%s\n", line, p.out.String())
+		}
+	}
+	return whole.String()
+}
+
+func (p *player) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
+
+func name(n *node) string { return string(rune('a' + n.index)) }
+
+func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
+
+// newWorld makes two quiet nodes; options are mode=, legs=, zero-primaries=, one-primary=, rr= and ahead.
+func (p *player) newWorld(options []string) {
+	s := New(1, 0)
+	pr := profile{
+		nodes: 2, legs: 1, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
+		diskJitter: 1, netBase: 100e3, netJitter: 1,
+	}
+	for _, o := range options {
+		key, value, _ := strings.Cut(o, "=")
+		switch key {
+		case "mode":
+			pr.mode = engine.Mode(strings.Index("ABC", value) + 1)
+		case "legs":
+			pr.legs, _ = strconv.Atoi(value)
+		case "min-acks":
+			pr.minAcks, _ = strconv.Atoi(value)
+		case "ahead":
+			pr.pullAhead = true
+		case "csums":
+			pr.csums = true
+		case "0pri", "1pri", "2pri":
+			pr.afterSB[key[0]-'0'] = policyNamed(value)
+		case "rr":
+			pr.rrConflict = policyNamed(value)
+		}
+	}
+	*s = *New(1, 0)
+	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
+	s.calm = true
+	s.build()
+	s.onNotify = func(n *node, text string) { p.say("%s: %s", name(n), text) }
+	s.onStep = p.step
+	s.onComplete = func(n *node, a *engine.Action) { p.completed(n, a) }
+	p.s = s
+	for _, n := range s.nodes {
+		s.format(n)
+		s.start(n)
+	}
+}
+
+// step tells of every change of a link or disk state.
+func (p *player) step(n *node) {
+	if n.eng == nil {
+		return
+	}
+	text := fmt.Sprintf("%v %v", n.eng.Peer(0).Conn, n.eng.View().Disk)
+	if old := p.last["step"+name(n)]; old != text {
+		p.last["step"+name(n)] = text
+		p.say("%s: %s", name(n), text)
+	}
+}
+
+func policyNamed(text string) engine.Policy {
+	for q := range engine.Violently + 1 {
+		if q.String() == text {
+			return q
+		}
+	}
+	panic("no such policy: " + text)
+}
+
+func (p *player) completed(n *node, a *engine.Action) {
+	if !a.OK {
+		p.say("%s: request %d fails", name(n), a.ID)
+		return
+	}
+	if d, ok := a.Data.(*payload); ok {
+		p.say("%s: read %d is %v", name(n), a.ID, d.vers)
+		return
+	}
+	var who []string
+	if a.Mask&engine.HostBit != 0 {
+		who = append(who, name(n))
+	}
+	for j, o := range p.s.nodes {
+		if j != n.index && a.Mask>>rowOf(n.index, j)&1 != 0 {
+			who = append(who, name(o))
+		}
+	}
+	p.say("%s: request %d is acknowledged, on %s", name(n), a.ID, strings.Join(who, " and "))
+}
+
+var operatorWords = map[string]engine.Command{
+	"connect": engine.CmdConnect, "disconnect": engine.CmdDisconnect, "primary": engine.CmdPrimary,
+	"secondary": engine.CmdSecondary, "invalidate": engine.CmdInvalidate, "invalidate-remote": engine.CmdInvalidatePeer,
+	"outdate": engine.CmdOutdate, "detach": engine.CmdDetach, "verify": engine.CmdVerify, "pause": engine.CmdPauseSync,
+	"resume": engine.CmdResumeSync, "resize": engine.CmdResize, "skip-sync": engine.CmdNewGeneration,
+	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence, "add-leg": engine.CmdLegAdd,
+}
+
+func (p *player) run(f []string) {
+	s := p.s
+	switch f[0] {
+	case "world":
+		p.newWorld(f[1:])
+		s = p.s
+	case "wait":
+	case "write", "read", "flush":
+		p.request(f)
+	case "cut":
+		s.cutWire(s.wires[0], 3)
+		if c := s.wires[0].conn; c != nil {
+			s.closeSide(c, 0, true)
+		}
+	case "heal":
+		s.healWire(s.wires[0])
+	case "crash":
+		s.crash(p.node(f[1]), len(f) > 2 && f[2] == "power")
+	case "start":
+		s.start(p.node(f[1]))
+	case "unplug":
+		leg, _ := strconv.Atoi(f[2])
+		p.node(f[1]).disks[leg].gone = true
+	case "plug":
+		leg, _ := strconv.Atoi(f[2])
+		p.node(f[1]).disks[leg].gone = false
+	case "corrupt": // a b: block b of node a changes behind everybody's back
+		b, _ := strconv.Atoi(f[2])
+		p.node(f[1]).disks[0].write(b, -99, true)
+	default:
+		p.operator(f)
+	}
+	if f[len(f)-1] == "&" {
+		return // the next command comes at once
+	}
+	s.runFor(6e9)
+	p.states()
+}
+
+func (p *player) request(f []string) {
+	s, n := p.s, p.node(f[1])
+	s.model.nextReq++
+	ev := engine.Event{ID: s.model.nextReq}
+	lo, count := 0, 1
+	if len(f) > 2 {
+		lo, _ = strconv.Atoi(f[2])
+	}
+	if len(f) > 3 {
+		count, _ = strconv.Atoi(f[3])
+	}
+	ev.Off, ev.Len = uint64(lo)*blockSize, uint32(count)*blockSize
+	switch f[0] {
+	case "write":
+		ev.Kind = engine.EvWrite
+		q := &payload{}
+		for range count {
+			q.vers = append(q.vers, version(ev.ID))
+		}
+		ev.Data = q
+	case "read":
+		ev.Kind = engine.EvRead
+	default:
+		ev.Kind, ev.Len = engine.EvFlush, 0
+	}
+	s.step(n, &ev)
+}
+
+func (p *player) operator(f []string) {
+	n := p.node(f[1])
+	ev := engine.Event{Cmd: operatorWords[f[0]], Peer: 0}
+	for _, o := range f[2:] {
+		switch {
+		case o == "force" || o == "discard" || o == "clean":
+			ev.Flag = true
+		case o == "repair-from-local":
+			ev.Value = uint64(engine.RepairFromLocal)
+		case o == "repair-from-peer":
+			ev.Value = uint64(engine.RepairFromPeer)
+		default:
+			v, _ := strconv.ParseUint(o, 10, 64)
+			ev.Value, ev.Leg = v, int(v)
+			if f[0] == "resize" {
+				ev.Value *= blockSize
+			}
+		}
+	}
+	p.s.command(n, ev, func(err engine.Err) { p.say("%s: %s: %v", name(n), f[0], err) })
+}
+
+// states prints what has changed.
+func (p *player) states() {
+	for _, n := range p.s.nodes {
+		text := "down"
+		if n.eng != nil {
+			v := n.eng.View()
+			q := n.eng.Peer(0)
+			text = fmt.Sprintf("%v/%v, peer %v/%v, dirty %d", v.Role, v.Disk, q.Conn, q.Disk, q.Dirty)
+			for i := range n.disks {
+				if len(n.disks) > 1 {
+					text += fmt.Sprintf(", leg %d in sync %v", i, v.Legs[i].InSync)
+				}
+			}
+		}
+		if p.last[name(n)] != text {
+			p.last[name(n)] = text
+			p.say("%s is %s", name(n), text)
+		}
+	}
+}
