@@ -35,7 +35,19 @@ func (e *Engine) maySayHello(p *peer) bool {
 	if p.active > 0 && !e.mutated(MutNoReconnectDrain) {
 		return false
 	}
+	if p.unflushed && e.hasDisk() {
+		e.flushFor(p)
+		return false
+	}
 	return e.rotating == 0 && !e.cmd.critical && !e.committing()
+}
+
+// flushFor makes durable what a peer wrote over a connection that has ended: its sender may be gone for good, and nobody else
+// would know that it can still be lost.
+func (e *Engine) flushFor(p *peer) {
+	p.unflushed = false
+	p.active++
+	e.flushLegs(func(bool) { p.active-- })
 }
 
 // committing reports a superblock write queued or under way.
@@ -312,9 +324,7 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	if before != UpToDate && p.disk == UpToDate {
 		e.later(e.retryReads)
 	}
-	if p.conn == Connected {
-		e.setConn(p, Connected)
-	}
+	e.setConn(p, p.conn) // what the peer says of its disk counts only as far as the link state admits
 }
 
 // peerLostDisk: the peer is still there but cannot store any more.
