@@ -104,7 +104,6 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 		e.resetLink(p) // one source at a time; the handshake is repeated until the other resync has ended
 		return
 	}
-	fromBehind := p.conn == Behind
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
 	}
@@ -127,9 +126,8 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 		return
 	}
 	e.setDisk(Inconsistent)
-	if fromBehind {
-		e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
-	}
+	// What the source only told of since the bitmaps were exchanged has to survive a crash, too.
+	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
 	e.commit(begin)
 }
 
