@@ -108,7 +108,10 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	p.disk, p.role, p.missed = DUnknown, RoleUnknown, false
 	e.setConn(p, WFConnection)
 	e.forgetPeerWrites(p)
-	e.lossWait &^= p.bit()
+	if e.lossWait&p.bit() != 0 {
+		e.lossWait &^= p.bit()
+		e.exposed = e.newUUID() // it never noted that this disk is behind: only this disk will do
+	}
 	e.rotating -= p.uuidWait
 	p.uuidWait = 0
 	if e.role == Primary && wasMirror {
@@ -148,6 +151,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()
+		if !o.completed && !e.hasDisk() {
+			o.acked &^= p.bit() // the only copy is one that a power loss may take: it is sent again
+		}
 		if o.completed {
 			e.retire(o)
 		}
