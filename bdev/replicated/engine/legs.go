@@ -2,6 +2,9 @@ package engine
 
 func legBit(n int) uint16 { return 1 << n }
 
+// legsCommit stands in op.legs for the superblock write that has to come before the end of an operation.
+const legsCommit uint16 = 1 << 15
+
 // upLegs are in sync; attachedLegs are written, too.
 func (e *Engine) upLegs() (mask uint16) {
 	for n := range e.cfg.Legs {
@@ -373,7 +376,11 @@ func (e *Engine) legsDone(o *op) {
 		e.localDone(o, o.legsOK&e.attachedLegs() != 0)
 		return
 	}
-	e.commit(func(ok bool) { e.localDone(o, ok && e.upLegs() != 0) })
+	o.legs = legsCommit // nobody may end it meanwhile
+	e.commit(func(ok bool) {
+		o.legs = 0
+		e.localDone(o, ok && e.upLegs() != 0)
+	})
 }
 
 // localDone is the end of a write or flush on this node.

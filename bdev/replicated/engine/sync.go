@@ -386,7 +386,7 @@ func (e *Engine) serveLocked(o *op) {
 		e.endServe(p, o, MsgNegRSReply)
 		return
 	}
-	e.legRead(o, n, false)
+	e.legRead(o, n, o.byDigest)
 }
 
 func (e *Engine) serveReadDone(o *op, ok bool) {
@@ -399,6 +399,9 @@ func (e *Engine) serveReadDone(o *op, ok bool) {
 	case o.byDigest && o.digest == o.sum:
 		e.markInSync(p.row, o.off, o.len)
 		e.endServe(p, o, MsgRSInSync)
+	case o.byDigest: // they differ: now the data
+		o.byDigest, o.tried = false, 0
+		e.serveLocked(o)
 	default:
 		e.send(p, &Msg{Type: MsgRSReply, Block: o.block, Off: o.off, Len: o.len, Data: o.data})
 		o.stage = 1 // sent; the range stays locked until the target has it
