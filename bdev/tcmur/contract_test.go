@@ -51,6 +51,7 @@ func TestContract(t *testing.T) {
 	config := build(t)
 	for _, cfg := range []string{"file/%s", "/ram/%s", "async/%s"} {
 		t.Run(cfg, func(t *testing.T) {
+			t.Parallel()
 			n := 0
 			bdevtest.Run(t, bdevtest.Suite{Slow: true, Allocates: true, Make: func(e *bdevtest.Env, blockSize uint32, blocks uint64) string {
 				n++
@@ -78,7 +79,11 @@ func TestNoAllocation(t *testing.T) {
 	ended := 0
 	mem := [][]byte{e.Memory(16 * 512)}
 	reqs := []*bdev.Request{
-		{Op: bdev.OpRead}, {Op: bdev.OpWrite}, {Op: bdev.OpFlush}, {Op: bdev.OpWriteZeroes, LBA: 3}, {Op: bdev.OpUnmap, LBA: 5},
+		{Op: bdev.OpRead},
+		{Op: bdev.OpWrite},
+		{Op: bdev.OpFlush},
+		{Op: bdev.OpWriteZeroes, LBA: 3},
+		{Op: bdev.OpUnmap, LBA: 5},
 		{Op: bdev.OpCompareAndWrite, Compare: mem},
 	}
 	for _, q := range reqs {

@@ -34,7 +34,8 @@ type helper struct {
 	exited  chan struct{} // closed when the process has been waited for; then status
 	gone    chan struct{} // closed when nobody reads events any more
 	status  error
-	leave   sync.Once // closes gone
+	leave   sync.Once     // closes gone
+	logEnd  chan struct{} // closed when everything that it printed has been read
 	logs    *logPump
 }
 
@@ -85,6 +86,7 @@ func startHelper(ctx context.Context, l launch) (*helper, error) {
 		return nil, err
 	}
 	h := &helper{region: g, events: make(chan string, 64), exited: make(chan struct{}), gone: make(chan struct{}), logs: l.logs}
+	l.logs.takeErrors() // Of the helper before.
 	if err := h.spawn(l); err != nil {
 		g.release()
 		return nil, fmt.Errorf("start %s: %w", l.program, err)
@@ -92,9 +94,21 @@ func startHelper(ctx context.Context, l launch) (*helper, error) {
 	if err := h.awaitReady(ctx, l.timeout); err != nil {
 		h.kill()
 		g.release()
-		return nil, err
+		return nil, h.explain(err)
 	}
 	return h, nil
+}
+
+// explain adds to the error of a helper that has gone what its handler said last.
+func (h *helper) explain(err error) error {
+	select {
+	case <-h.logEnd:
+	case <-time.After(time.Second):
+	}
+	if said := h.logs.takeErrors(); said != "" {
+		return fmt.Errorf("%w: %s", err, said)
+	}
+	return err
 }
 
 // spawn starts the process with the socket, the region and the pipes as descriptors 3, 4, 5, ...
@@ -115,7 +129,8 @@ func (h *helper) spawn(l launch) error {
 		defer f.Close()
 		files = append(files, f)
 	}
-	out, err := l.logs.pipe()
+	out, ended, err := l.logs.pipe()
+	h.logEnd = ended
 	if err != nil {
 		_ = ours.Close()
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ const (
 	logLineMax  = 1024 // bytes; what is longer is cut
 	logBurst    = 50   // lines at once
 	logPerSec   = 10   // lines after that
+	logErrors   = 3    // lines that explain why a device could not be opened
 	logReadSize = 64 << 10
 	// logBrake is how long the reader rests after each logReadSize of lines that are dropped, so that a flood costs the target
 	// little: the pipe fills, and the handler waits.
@@ -32,20 +34,34 @@ type logPump struct {
 	tokens  float64    // lines that may be written now
 	last    time.Time  // when tokens were counted
 	silence uint64     // lines dropped since the last that was written
+	errors  []string   // the first lines of errors since takeErrors, logErrors at most
 }
 
 func newLogPump(log *slog.Logger) *logPump {
 	return &logPump{log: log, now: time.Now, tokens: logBurst, last: time.Now()}
 }
 
-// pipe returns the end to print into, whose lines are read until it is closed everywhere.
-func (p *logPump) pipe() (*os.File, error) {
+// pipe returns the end to print into, whose lines are read until it is closed everywhere; then ended is closed.
+func (p *logPump) pipe() (w *os.File, ended chan struct{}, err error) {
 	r, w, err := os.Pipe()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	go p.read(r)
-	return w, nil
+	ended = make(chan struct{})
+	go func() {
+		defer close(ended)
+		p.read(r)
+	}()
+	return w, ended, nil
+}
+
+// takeErrors is the first errors that were logged since the last call.
+func (p *logPump) takeErrors() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	text := strings.Join(p.errors, "; ")
+	p.errors = nil
+	return text
 }
 
 func (p *logPump) read(r *os.File) {
@@ -70,7 +86,8 @@ func (p *logPump) read(r *os.File) {
 
 // line writes one line, or drops it and returns false.
 func (p *logPump) line(line []byte) bool {
-	silence, ok := p.take()
+	level, text := levelOf(line)
+	silence, ok := p.take(level, text)
 	if !ok {
 		p.dropped.Add(1)
 		return false
@@ -78,15 +95,17 @@ func (p *logPump) line(line []byte) bool {
 	if silence > 0 {
 		p.log.Warn("the handler logs too much", "dropped_lines", silence)
 	}
-	level, text := levelOf(line)
 	p.log.Log(context.Background(), level, "handler: "+printable(text))
 	return true
 }
 
 // take takes a token from the bucket, and tells how many lines were dropped before.
-func (p *logPump) take() (silence uint64, ok bool) {
+func (p *logPump) take(level slog.Level, text []byte) (silence uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if level == slog.LevelError && len(p.errors) < logErrors {
+		p.errors = append(p.errors, strings.TrimSpace(printable(text)))
+	}
 	now := p.now()
 	p.tokens = min(logBurst, p.tokens+now.Sub(p.last).Seconds()*logPerSec)
 	p.last = now

@@ -66,9 +66,13 @@ const qcowSize = 64 << 20
 // then the image is clean and equal.
 func TestQcow(t *testing.T) {
 	dir := packaged(t, "handler_qcow.so")
-	for _, options := range []string{
-		"", "compat=0.10", "lazy_refcounts=on", "cluster_size=4k", "refcount_bits=1", "refcount_bits=32", "preallocation=metadata",
-	} {
+	matrix := []string{
+		"", "compat=0.10", "lazy_refcounts=on", "cluster_size=16k", "refcount_bits=1", "refcount_bits=32", "preallocation=metadata",
+	}
+	if os.Getenv("POLLUX_TEST_FULL") != "" {
+		matrix = append(matrix, "cluster_size=4k", "cluster_size=512k", "lazy_refcounts=on,cluster_size=16k", "refcount_bits=8")
+	}
+	for _, options := range matrix {
 		t.Run(options, func(t *testing.T) {
 			t.Parallel()
 			image := filepath.Join(onDisk(t), "disk.qcow2")
@@ -146,6 +150,7 @@ func TestQcowRefused(t *testing.T) {
 		"compression_type=zstd": "zlib",
 		"snapshot":              "snapshots",
 		"backing":               "backing file",
+		"cluster_size=2M":       "bad cluster_bits",
 		"truncated":             "header",
 	} {
 		t.Run(options, func(t *testing.T) {

@@ -123,7 +123,7 @@ static void open_device(void)
 {
 	int rc = loaded.h.open(&device, false);
 	if (rc != 0)
-		fail("the handler cannot open %s: %s", args.cfg, rc < -1 ? strerror(-rc) : "see the lines that it has logged");
+		fail("the handler cannot open %s: %s", args.cfg, rc < -1 ? strerror(-rc) : "no reason given");
 	if (device.block_size == 0 || device.num_lbas == 0)
 		fail("the handler has opened %s without a size; give the parameter size", args.cfg);
 	device.is_open = true;
