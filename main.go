@@ -40,6 +40,7 @@ func commands() []command {
 }
 
 func main() {
+	mutate(os.Stderr)
 	os.Exit(run(os.Args, stdio{os.Stdin, os.Stdout, os.Stderr}))
 }
 

@@ -1,6 +1,8 @@
 package iscsi
 
 import (
+	"strings"
+
 	"pollux/reactor"
 	"pollux/reactor/sock"
 )
@@ -168,7 +170,7 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 func (c *loginConn) askHome() {
 	o, l := &c.opening, &c.login
 	o.params, o.tsih, o.from = l.Keys.Result, l.TSIH, c.local
-	o.key = sessionKey{initiator: o.params.InitiatorName, isid: l.ISID, portalGroup: c.tag}
+	o.key = sessionKey{initiator: strings.ToLower(o.params.InitiatorName), isid: l.ISID, portalGroup: c.tag}
 	if o.target != nil {
 		o.key.target = o.target.Name
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 )
 
 // config is everything that the control plane has set up. It is immutable: a change makes a new one under the server's lock and
@@ -30,7 +31,7 @@ func (c *config) authGroup(tag int32) *AuthGroup {
 }
 
 func (c *config) target(name string) *Target {
-	return find(c.targets, func(t *Target) bool { return t.Name == name })
+	return find(c.targets, func(t *Target) bool { return strings.EqualFold(t.Name, name) })
 }
 
 func find[T any](list []*T, is func(*T) bool) *T {

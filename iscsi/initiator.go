@@ -175,7 +175,8 @@ func checkTag(tag int32) error {
 	return nil
 }
 
-// checkName holds a name to the form of RFC 7143 4.2.7: iqn., eui. or naa., at most 223 bytes, lower case.
+// checkName holds a name to the form of RFC 7143 4.2.7: iqn., eui. or naa., at most 223 bytes. Names that differ only in
+// case are the same (4.2.7.2).
 func checkName(name string) error {
 	switch {
 	case len(name) > NameMax:
@@ -184,7 +185,7 @@ func checkName(name string) error {
 		return fmt.Errorf("name %q has none of the prefixes iqn, eui and naa", name)
 	}
 	for _, c := range name {
-		ok := c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' || c >= 0x80
+		ok := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '.' || c == ':' || c >= 0x80
 		if !ok {
 			return fmt.Errorf("name %q contains %q", name, c)
 		}

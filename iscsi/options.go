@@ -6,7 +6,8 @@ import (
 )
 
 // Options are the parameters of iscsi_set_options, with SPDK's names, defaults and bounds. They are set before the server starts
-// and never change afterwards, but for the discovery authentication.
+// and never change afterwards, but for the discovery authentication. Of no effect are max_connections_per_session (a session has
+// one connection), max_large_datain_per_connection, and the sizes of pools (--max-data-memory bounds all memory at once).
 type Options struct {
 	AuthFile                    string `json:"auth_file,omitempty"`
 	NodeBase                    string `json:"node_base,omitempty"`
@@ -62,6 +63,12 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("first_burst_length %d is not between 512 and 16777215", o.FirstBurstLength)
 	case o.ErrorRecoveryLevel > 0:
 		return fmt.Errorf("error_recovery_level %d: only level 0 is supported", o.ErrorRecoveryLevel)
+	case o.AuthFile != "":
+		return fmt.Errorf("auth_file is not read: use iscsi_create_auth_group")
+	case o.AllowDuplicatedISID:
+		return fmt.Errorf("allow_duplicated_isid: a second login with the same ISID is a session reinstatement (RFC 7143 6.3.5)")
+	case o.MaxR2TPerConnection == 0:
+		return fmt.Errorf("max_r2t_per_connection is 0")
 	case o.NOPTimeout < 0 || o.NOPInInterval < 0:
 		return fmt.Errorf("nop_timeout %d or nop_in_interval %d is negative", o.NOPTimeout, o.NOPInInterval)
 	}

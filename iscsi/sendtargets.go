@@ -109,7 +109,7 @@ func (c *conn) sendTargets(text []byte, what string) ([]byte, bool) {
 	view := c.local.server.view.Load()
 	s := c.session
 	if s.target != nil {
-		if what == "All" || what != "" && what != s.target.Name {
+		if what == "All" || what != "" && !strings.EqualFold(what, s.target.Name) {
 			return nil, false
 		}
 		what = s.target.Name
@@ -117,7 +117,7 @@ func (c *conn) sendTargets(text []byte, what string) ([]byte, bool) {
 		return nil, false
 	}
 	for _, t := range view.targets {
-		if what != "All" && what != t.Name {
+		if what != "All" && !strings.EqualFold(what, t.Name) {
 			continue
 		}
 		portals := c.visiblePortals(view, t)

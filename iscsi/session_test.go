@@ -231,3 +231,53 @@ func TestTargetDeletedUnderLoad(t *testing.T) {
 		g.close()
 	}
 }
+
+// TestSlowReaderHoldsNothingUp: a peer that reads a little at a time gets whole blocks as they were, though they are overwritten, unmapped and
+// their disk deleted meanwhile; and deleting does not wait for it.
+func TestSlowReaderHoldsNothingUp(t *testing.T) {
+	const blocks = 256
+	g := newRig(t, 2, nil)
+	h := g.newHost(0, nil).open(1).ready()
+	before := pattern(blocks, 1)
+	h.good(writeOf(0, before))
+	p := g.connect(0)
+	enter(p, nil)
+	settleAttentions(p)
+	p.far.SetWindow(4096)
+	for i := range uint32(4) {
+		var c iscsi.PDU
+		c.Clear(iscsi.OpSCSICommand)
+		c.SetFinal(true)
+		c.SetRead(true)
+		c.SetCDB(rw(opRead10, 0, blocks).CDB[:])
+		c.SetExpectedDataTransferLength(blocks * rigBlockSize)
+		c.SetInitiatorTaskTag(100 + i)
+		c.SetCmdSN(nearWrap + 4 + i)
+		p.send(&c)
+	}
+	g.Run()
+	h.good(writeOf(0, pattern(blocks, 77)))
+	unmap := &initiator.Command{Out: []byte{0, 22, 0, 16, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0}}
+	unmap.CDB[0], unmap.CDB[8] = 0x42, byte(len(unmap.Out))
+	h.good(unmap)
+	g.must(g.registry.Unregister("Malloc0"))
+	if g.server.Running() != 2 {
+		t.Fatalf("%d connections, not 2: the slow one is to be there still", g.server.Running())
+	}
+	got := map[uint32][]byte{}
+	for range 1000 {
+		for _, pdu := range p.receive() {
+			if pdu.Opcode() == iscsi.OpDataIn {
+				got[pdu.InitiatorTaskTag()] = append(got[pdu.InitiatorTaskTag()], pdu.Data...)
+			}
+		}
+		g.Run()
+	}
+	for i := range uint32(4) {
+		if !bytes.Equal(got[100+i], before) {
+			t.Errorf("read %d: %d bytes, or not what was there when it was read", i, len(got[100+i]))
+		}
+	}
+	p.far.Close()
+	g.close()
+}

@@ -107,7 +107,7 @@ func (c *config) ownParams() Params {
 	p.MaxBurstLength = BurstMax
 	p.FirstBurstLength = min(c.options.FirstBurstLength, BurstMax)
 	p.DefaultTime2Wait, p.DefaultTime2Retain = c.options.DefaultTime2Wait, c.options.DefaultTime2Retain
-	p.MaxOutstandingR2T = R2TMax
+	p.MaxOutstandingR2T = min(R2TMax, c.options.MaxR2TPerConnection)
 	p.ErrorRecoveryLevel = 0
 	p.InitialR2T = false
 	p.ImmediateData = c.options.ImmediateData

@@ -40,10 +40,15 @@ modern() {
 # The matrix makes one verdict of the builds with and without invariants.
 static() { printf 'plain:\ninvariants: -tags=invariants\n' | tool staticcheck -matrix ./...; }
 
-# Only our own enumerations: a switch over reflect.Kind is not meant to name them all.
-exhausted() { tool exhaustive -d -p -typeignore '^reflect[.]' ./...; }
+# Only our own enumerations: a switch over reflect.Kind is not meant to name them all. Tests pick the cases they look at.
+exhausted() {
+	local found
+	found=$(tool exhaustive -d -p -typeignore '^reflect[.]' ./... 2>&1 | grep -vE '_test\.go:|/test/') || true
+	[ -z "$found" ] || { echo "$found"; return 1; }
+}
 
-errors() { tool errcheck -exclude scripts/errcheck.exclude ./...; }
+# A test that drops an error asserts by other means.
+errors() { tool errcheck -ignoretests -exclude scripts/errcheck.exclude ./...; }
 
 # What no main and no test reaches (nothing is reached before there is a main), in the plain build and in the one with invariants and race files.
 dead() {

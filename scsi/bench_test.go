@@ -80,6 +80,7 @@ func (d *disk) serve(b *bdev.Request) {
 		return
 	}
 	at := b.LBA * d.size
+	//exhaustive:ignore what is not named has no effect here
 	switch b.Op {
 	case bdev.OpRead:
 		for _, p := range b.Data {
@@ -93,7 +94,7 @@ func (d *disk) serve(b *bdev.Request) {
 		}
 	case bdev.OpUnmap, bdev.OpWriteZeroes:
 		clear(d.data[at : at+b.Blocks*d.size])
-	default: // The others have no effect here.
+	default:
 	}
 	b.Complete(bdev.StatusOK)
 }

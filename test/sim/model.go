@@ -30,9 +30,8 @@ type blockModel struct {
 
 // floorOf is what one node promises for one block: while it runs or is killed, and after a power loss.
 type floorOf struct {
-	valid     bool
-	cur, dur  version
-	durAtPoke version
+	valid    bool
+	cur, dur version
 }
 
 type request struct {

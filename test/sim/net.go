@@ -4,10 +4,9 @@ import "pollux/bdev/replicated/engine"
 
 // wire is the path between two nodes: at most one connection of two ordered streams each way.
 type wire struct {
-	a, b    int // node indexes, a < b
-	cut     [2]bool
-	conn    *conn
-	pending bool
+	a, b int // node indexes, a < b
+	cut  [2]bool
+	conn *conn
 }
 
 // conn is one connection. Each side notices its end by itself.

@@ -238,7 +238,6 @@ func (s *Sim) crash(n *node, power bool) {
 		return
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
-	v := n.eng.View()
 	n.eng = nil
 	n.inc++
 	n.primary = false
@@ -257,7 +256,7 @@ func (s *Sim) crash(n *node, power bool) {
 			s.closeSide(c, side, false)
 		}
 	}
-	if power && v.Disk >= engine.Inconsistent {
+	if power {
 		// The volatile cache of the only disk of a diskless Primary is gone: that is a broken disk, not a failover.
 		for _, m := range s.nodes {
 			if m != n && m.eng != nil && m.eng.View().Role == engine.Primary && m.eng.View().Disk < engine.Consistent {

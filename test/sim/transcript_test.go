@@ -41,10 +41,9 @@ func TestTranscripts(t *testing.T) {
 
 // player runs one script.
 type player struct {
-	s     *Sim
-	out   strings.Builder
-	last  map[string]string
-	reply string
+	s    *Sim
+	out  strings.Builder
+	last map[string]string
 }
 
 func play(script string) string {

@@ -6,6 +6,9 @@
 // 192.0.2.2 is the host's 127.0.0.1, and nothing else is reachable. A line "host WORD..." in a script is a call to the test,
 // which stops and starts the target by it.
 //
+// In powerloss.sh the target itself runs in the guest, on a disk that records what becomes durable; package powerloss and
+// powerloss_test.go replay the record.
+//
 // machine.go boots the guest and speaks with it; vm_test.go holds the tests. The emulated processor is slow (a boot takes 4 s
 // on an idle machine, and a minute on a busy one), so time limits are generous and nothing is measured.
 package vm

@@ -300,6 +300,10 @@ func (e *Engine) promote() {
 		e.super.Flags |= SuperPrimary
 	}
 	e.cmd.started = true
+	e.metaThen(func() { // what a former Primary wrote here is this one's to keep now
+		e.meta.pending++
+		e.flushLegs(func(bool) { e.metaDone(0) })
+	}, func(bool) {})
 	e.commit(func(ok bool) {
 		if !ok {
 			e.role = Secondary
@@ -377,14 +381,17 @@ func (e *Engine) stepSecondary() {
 
 // leaveFenced ends the demotion of a fenced Primary.
 func (e *Engine) leaveFenced() {
-	if e.fencedLoss && e.hasDisk() {
+	loss := e.fencedLoss && e.hasDisk()
+	if loss {
 		e.setDisk(Inconsistent)
-		e.commit(func(bool) {
-			for i := range e.peers {
-				e.resetLink(&e.peers[i])
-			}
-		})
 	}
+	e.commit(func(bool) {
+		for i := range e.peers {
+			if p := &e.peers[i]; loss || p.missed {
+				e.resetLink(p)
+			}
+		}
+	})
 	e.fencedOut, e.fencedLoss = false, false
 }
 

@@ -2,6 +2,9 @@ package engine
 
 func legBit(n int) uint16 { return 1 << n }
 
+// legsCommit stands in op.legs for the superblock write that has to come before the end of an operation.
+const legsCommit uint16 = 1 << 15
+
 // upLegs are in sync; attachedLegs are written, too.
 func (e *Engine) upLegs() (mask uint16) {
 	for n := range e.cfg.Legs {
@@ -352,6 +355,26 @@ func (e *Engine) legsDone(o *op) {
 		e.localDone(o, o.legsOK != 0)
 		return
 	}
+	o.legs = legsCommit // nobody may end it meanwhile
+	e.legsBad(o)
+	end := func(ok bool) {
+		o.legs = 0
+		e.localDone(o, ok)
+	}
+	switch {
+	case e.upLegs() == 0:
+		end(false)
+	case o.kind == opSync:
+		end(true) // metadata writes wait for it; what follows it is a metadata write, too
+	case e.mutated(MutLegAckBeforeStale):
+		end(o.legsOK&e.attachedLegs() != 0)
+	default:
+		e.commit(func(ok bool) { end(ok && e.upLegs() != 0) })
+	}
+}
+
+// legsBad takes the legs that failed an operation out of use, and notes what they lack.
+func (e *Engine) legsBad(o *op) {
 	for n := range e.cfg.Legs {
 		if o.legsBad&legBit(n) == 0 {
 			continue
@@ -361,19 +384,6 @@ func (e *Engine) legsDone(o *op) {
 			e.markMissed(e.legRow(n), o.off, o.len)
 		}
 	}
-	if e.upLegs() == 0 {
-		e.localDone(o, false)
-		return
-	}
-	if o.kind == opSync { // metadata writes wait for it; what follows it is a metadata write, too
-		e.localDone(o, true)
-		return
-	}
-	if e.mutated(MutLegAckBeforeStale) {
-		e.localDone(o, o.legsOK&e.attachedLegs() != 0)
-		return
-	}
-	e.commit(func(ok bool) { e.localDone(o, ok && e.upLegs() != 0) })
 }
 
 // localDone is the end of a write or flush on this node.

@@ -35,7 +35,19 @@ func (e *Engine) maySayHello(p *peer) bool {
 	if p.active > 0 && !e.mutated(MutNoReconnectDrain) {
 		return false
 	}
+	if p.unflushed && e.hasDisk() {
+		e.flushFor(p)
+		return false
+	}
 	return e.rotating == 0 && !e.cmd.critical && !e.committing()
+}
+
+// flushFor makes durable what a peer wrote over a connection that has ended: its sender may be gone for good, and nobody else
+// would know that it can still be lost.
+func (e *Engine) flushFor(p *peer) {
+	p.unflushed = false
+	p.active++
+	e.flushLegs(func(bool) { p.active-- })
 }
 
 // committing reports a superblock write queued or under way.
@@ -96,7 +108,10 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	p.disk, p.role, p.missed = DUnknown, RoleUnknown, false
 	e.setConn(p, WFConnection)
 	e.forgetPeerWrites(p)
-	e.lossWait &^= p.bit()
+	if e.lossWait&p.bit() != 0 {
+		e.lossWait &^= p.bit()
+		e.exposed = e.newUUID() // it never noted that this disk is behind: only this disk will do
+	}
 	e.rotating -= p.uuidWait
 	p.uuidWait = 0
 	if e.role == Primary && wasMirror {
@@ -136,6 +151,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()
+		if !o.completed && !e.hasDisk() {
+			o.acked &^= p.bit() // the only copy is one that a power loss may take: it is sent again
+		}
 		if o.completed {
 			e.retire(o)
 		}
@@ -312,9 +330,7 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	if before != UpToDate && p.disk == UpToDate {
 		e.later(e.retryReads)
 	}
-	if p.conn == Connected {
-		e.setConn(p, Connected)
-	}
+	e.setConn(p, p.conn) // what the peer says of its disk counts only as far as the link state admits
 }
 
 // peerLostDisk: the peer is still there but cannot store any more.

@@ -44,6 +44,7 @@ type op struct {
 	locked, inAL       bool
 	localDone, localOK bool
 	completed, logged  bool
+	freed              bool
 	failedLocal        bool // its local write was lost with the disk
 	legs               uint16
 	legsOK, legsBad    uint16
@@ -83,6 +84,10 @@ func (e *Engine) freeOp(o *op) {
 	if o.legs != 0 {
 		panic("operation ends with leg I/O under way")
 	}
+	if o.freed {
+		panic("operation ends twice")
+	}
+	o.freed = true
 	e.unlock(o)
 	e.putExtents(o)
 	for i := range e.granted {

@@ -19,12 +19,13 @@ type peer struct {
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	missed        bool               // it could not store a write
 
-	hold   int    // messages of the data stream wait while above zero
-	inbox  []*Msg // they wait here
-	active int    // operations on behalf of the peer under way; a new connection waits for those of the old one
-	recv   uint32 // writes received since the last barrier
-	writes int    // of these, still on their way to disk
-	gate   *Msg   // barrier that waits for the writes before it
+	hold      int    // messages of the data stream wait while above zero
+	inbox     []*Msg // they wait here
+	active    int    // operations on behalf of the peer under way; a new connection waits for those of the old one
+	unflushed bool   // its writes may be in the disks' caches only
+	recv      uint32 // writes received since the last barrier
+	writes    int    // of these, still on their way to disk
+	gate      *Msg   // barrier that waits for the writes before it
 
 	epochCount uint32 // writes sent in the current epoch
 	barriers   []barrier

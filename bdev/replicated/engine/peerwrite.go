@@ -13,6 +13,7 @@ func (e *Engine) onData(p *peer, m *Msg) {
 	o.fromDiskless = p.disk < Inconsistent
 	p.active++
 	p.writes++
+	p.unflushed = true
 	if m.Flags&FlagRecvAck != 0 && m.Flags&FlagWriteAck == 0 {
 		e.send(p, &Msg{Type: MsgRecvAck, Block: m.Block, Off: m.Off, Len: m.Len})
 	}
@@ -158,6 +159,7 @@ func (e *Engine) barrierFlushed(o *op, ok bool) {
 	p := &e.peers[o.peer]
 	if o.link == p.link {
 		if ok {
+			p.unflushed = p.recv > 0
 			e.ackBarrier(p, o.epoch, uint32(o.flags))
 		} else {
 			e.resetLink(p) // nothing is known to be durable: the sender keeps its writes as missed

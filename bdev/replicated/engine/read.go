@@ -57,7 +57,7 @@ func (e *Engine) localReadable(o *op) bool {
 func (e *Engine) peerReadable(o *op) *peer {
 	for i := range e.peers {
 		p := &e.peers[i]
-		if e.isPeer(i) && p.conn >= Connected && p.disk == UpToDate && p.conn != Ahead && o.triedPeers&p.bit() == 0 {
+		if e.isPeer(i) && p.conn >= Connected && p.disk == UpToDate && !p.missed && p.conn != Ahead && o.triedPeers&p.bit() == 0 {
 			return p
 		}
 	}
@@ -207,7 +207,7 @@ func (e *Engine) tryCompleteFlush(o *op) {
 
 func (e *Engine) peerHasData() bool {
 	for i := range e.peers {
-		if p := &e.peers[i]; e.isPeer(i) && p.conn >= Connected && p.disk == UpToDate {
+		if p := &e.peers[i]; e.isPeer(i) && p.conn >= Connected && p.disk == UpToDate && !p.missed {
 			return true
 		}
 	}

@@ -104,7 +104,6 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 		e.resetLink(p) // one source at a time; the handshake is repeated until the other resync has ended
 		return
 	}
-	fromBehind := p.conn == Behind
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
 	}
@@ -127,9 +126,8 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 		return
 	}
 	e.setDisk(Inconsistent)
-	if fromBehind {
-		e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
-	}
+	// What the source only told of since the bitmaps were exchanged has to survive a crash, too.
+	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
 	e.commit(begin)
 }
 
@@ -388,7 +386,7 @@ func (e *Engine) serveLocked(o *op) {
 		e.endServe(p, o, MsgNegRSReply)
 		return
 	}
-	e.legRead(o, n, false)
+	e.legRead(o, n, o.byDigest)
 }
 
 func (e *Engine) serveReadDone(o *op, ok bool) {
@@ -401,6 +399,9 @@ func (e *Engine) serveReadDone(o *op, ok bool) {
 	case o.byDigest && o.digest == o.sum:
 		e.markInSync(p.row, o.off, o.len)
 		e.endServe(p, o, MsgRSInSync)
+	case o.byDigest: // they differ: now the data
+		o.byDigest, o.tried = false, 0
+		e.serveLocked(o)
 	default:
 		e.send(p, &Msg{Type: MsgRSReply, Block: o.block, Off: o.off, Len: o.len, Data: o.data})
 		o.stage = 1 // sent; the range stays locked until the target has it

@@ -28,8 +28,6 @@ const (
 	ModeC                 // when the peer has written it
 )
 
-func (m Mode) String() string { return string("?ABC"[m]) }
-
 // EventKind says what happened.
 type EventKind uint8
 

@@ -165,6 +165,7 @@ func (e *Engine) finishVerify(p *peer) {
 		e.startResync(p, true)
 	case RepairFromPeer:
 		e.startResync(p, false)
+	case RepairNone:
 	}
 }
 

@@ -439,6 +439,14 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 	if e.fencedOut {
 		e.fencedWrite(o)
 	}
+	if !p.missed && !e.fencedOut {
+		link := p.link
+		e.commit(func(bool) { // it has to be resynced, and a new comparison says so
+			if p.link == link && p.missed {
+				e.resetLink(p)
+			}
+		})
+	}
 	p.missed = true
 	o.ackWait &^= p.bit()
 	if e.role == Primary {
