@@ -228,6 +228,20 @@ func TestDeleteWhileHanging(t *testing.T) {
 	nothingLeft(t, s)
 }
 
+// TestCloseWhileHanging: neither does the end of the target.
+func TestCloseWhileHanging(t *testing.T) {
+	l := newLive(t, reactor.ModeAdaptive)
+	l.create(Options{Name: "bad", Cfg: "bad/sleep@" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Hour})
+	c := l.open(0, "bad")
+	ended := c.start(c.write(trigger, 1, 9))
+	if err := l.registry.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if q := c.await(ended); q.Status == bdev.StatusOK {
+		t.Fatalf("a request that sleeps: %v", q.Status)
+	}
+}
+
 // TestTargetDies: a helper whose target is gone ends by itself.
 func TestTargetDies(t *testing.T) {
 	modes := []string{"none", "loop"}

@@ -98,7 +98,29 @@ func (m *Module) Create(ctx context.Context, o Options) (string, error) {
 	}
 	s.dev = dev
 	go s.run(h)
+	m.followRemoval(o.Name, s)
 	return o.Name, nil
+}
+
+// followRemoval has the supervisor know when the device begins to be removed, by whomever: from then on nobody waits long for a
+// handler that hangs, and there are no more helpers. (Destroy comes after the last request has ended.)
+func (m *Module) followRemoval(name string, s *supervisor) {
+	var desc *bdev.Desc
+	var err error
+	opened := make(chan struct{})
+	desc, err = m.registry.Open(name, bdev.OpenOptions{Event: func(e bdev.Event) {
+		if e == bdev.EventRemove {
+			s.d.leaving.Store(true)
+			s.leave()
+			<-opened
+			desc.Close()
+		}
+	}})
+	if err != nil {
+		s.d.leaving.Store(true) // It is being removed already.
+		s.leave()
+	}
+	close(opened)
 }
 
 func (o *Options) setDefaults() {
@@ -261,12 +283,9 @@ func (m *Module) spec(o Options, s *supervisor, h *helper) bdev.Spec {
 
 // Delete removes a device; it returns when its helper is gone. Errors: ENODEV.
 func (m *Module) Delete(name string) error {
-	s, err := m.lookup(name)
-	if err != nil {
+	if _, err := m.lookup(name); err != nil {
 		return err
 	}
-	s.d.leaving.Store(true)
-	s.leave()
 	return m.registry.Unregister(name)
 }
 
