@@ -24,8 +24,6 @@ func (c *Coverage) disk(from, to Disk) {
 	}
 }
 
-func (c *Coverage) peerRole(Role) {}
-
 func (c *Coverage) rule(r *Rule) {
 	if c == nil {
 		return

@@ -313,11 +313,8 @@ func (e *Engine) onPeerOOS(p *peer, m *Msg) {
 
 // onState: role or disk of the peer have changed.
 func (e *Engine) onState(p *peer, m *Msg) {
-	before, role := p.disk, p.role
+	before := p.disk
 	p.role, p.disk = m.State.Role, m.State.Disk
-	if p.role != role {
-		e.cfg.Cover.peerRole(p.role)
-	}
 	p.sync.pausePeer = m.State.Hold
 	e.applyPause(p)
 	e.followAhead(p, m.State.Conn)

@@ -86,16 +86,11 @@ func (e *Engine) readDone(o *op, ok bool) {
 
 func (e *Engine) clientReadDone(o *op, ok bool) {
 	if !ok {
-		e.noteReadError(o)
+		e.readErrors++
 		e.startRead(o) // another leg or a peer
 		return
 	}
 	e.completeRead(o)
-}
-
-// noteReadError lets the rebuild rewrite what a leg could not read, if another leg has it.
-func (e *Engine) noteReadError(o *op) {
-	e.readErrors++
 }
 
 func (e *Engine) completeRead(o *op) {

@@ -2,16 +2,17 @@ package engine
 
 // View is what an operator, a status call or a test may know of an engine.
 type View struct {
-	Role      Role
-	Disk      Disk
-	Open      bool // Primary, and taking requests
-	Suspended bool
-	Size      uint64
-	Current   uint64
-	Fence     uint64
-	InFlight  int  // requests of the front end and writes that a peer may still lose
-	Quiet     bool // nothing at all is under way
-	Legs      [LegsMax]LegView
+	Role       Role
+	Disk       Disk
+	Open       bool // Primary, and taking requests
+	Suspended  bool
+	Size       uint64
+	Current    uint64
+	Fence      uint64
+	InFlight   int    // requests of the front end and writes that a peer may still lose
+	Quiet      bool   // nothing at all is under way
+	ReadErrors uint64 // of the legs, for the front end
+	Legs       [LegsMax]LegView
 }
 
 // LegView is one local disk.
@@ -34,7 +35,7 @@ type PeerView struct {
 func (e *Engine) View() View {
 	v := View{
 		Role: e.role, Disk: e.disk, Open: e.open && !e.fencedOut, Suspended: e.suspended, Size: e.super.Size,
-		Current: e.super.Current, Fence: e.super.Fence,
+		Current: e.super.Current, Fence: e.super.Fence, ReadErrors: e.readErrors,
 		InFlight: e.logLen + e.held.len() + e.parked.len() + len(e.flushes) + len(e.noSource),
 	}
 	for n := range e.cfg.Legs {
