@@ -1,6 +1,6 @@
 # shellcheck shell=bash
 # The target itself runs here, on a disk that records what becomes durable (dm-log-writes), under a file system of this
-# kernel's initiator. Marks in the record tell the host what had been synced. From the host: the program pollux beside this
+# kernel's initiator, while the clock jumps. Marks in the record tell the host what had been synced. From the host: the program pollux beside this
 # script, disks vdc (data) and vdd (record), FILES.
 # shellcheck source=test/vm/guest/lib.sh
 . "$INPUT/lib.sh"
@@ -35,6 +35,11 @@ mark made
 step writing
 mount "$disk" /mnt
 for ((i = 1; i <= FILES; i++)); do
+	# Clocks that jump are nothing to the target: it does not look at them.
+	case $i in
+	2) date -s '+1 day' ;;
+	5) date -s '-2 days' ;;
+	esac
 	content "$i" >"/mnt/new$i"
 	sync "/mnt/new$i" # fsync
 	mark file "$i" "new$i"
@@ -53,6 +58,7 @@ for ((i = 1; i <= FILES; i++)); do
 	fi
 done
 umount /mnt
+if dmesg | grep -E 'conn error|ping timeout'; then die "the session was lost"; fi
 check_fs ext4 "$disk"
 detach $iqn
 kill -TERM $target
