@@ -15,12 +15,13 @@ var sweep = flag.Bool("sweep", false, "look for seeds that notice, instead of tr
 // seenBy says which seed noticed a switched-off rule in the last sweep. A change of the simulator or of the engine may move
 // them; then it is time for another sweep.
 var seenBy = map[string]uint64{
-	"ack-before-rotation":   554,
-	"diskless-no-bits":      55,
-	"flush-local-only":      4,
-	"forget-at-ack":         50,
-	"leg-ack-before-stale":  35,
-	"no-al-on-crash":        2,
+	"ack-before-rotation":  554,
+	"diskless-no-bits":     55,
+	"flush-local-only":     4,
+	"forget-at-ack":        50,
+	"leg-ack-before-stale": 35,
+	"no-al-on-crash":       2,
+	"no-rotation":          3, "no-flush-before-evict": 10, "no-bitmap-before-al": 1,
 	"no-al-transaction":     0,
 	"no-barrier-drain":      15,
 	"no-barrier-flush":      0,
@@ -38,8 +39,11 @@ var seenBy = map[string]uint64{
 // unproven are the rules whose absence the last sweep did not notice in 1,000 seeds, or did not get to. They are kept for
 // good reasons, but nothing here proves them.
 var unproven = map[string]bool{
-	"no-target-inconsistent": true,
-	"sync-uuid-before-meta":  true,
+	"no-target-inconsistent": true, // nobody noticed in 1,000
+	"target-bits-volatile":   true, // the same; earlier versions of the simulator noticed
+	"no-reconnect-drain":     true, // the same
+	"no-flush-before-end":    true, // the last sweep got to 300; earlier versions noticed
+	"eager-bit-clear":        true, // the same
 }
 
 // TestMutations switches every safety rule off, one at a time. The simulator has to notice, by a seed that passes with the
