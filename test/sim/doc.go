@@ -29,6 +29,6 @@
 //	go test ./test/sim                                                    200 seeds, transcripts, corpus
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 100000 -timeout 0
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 1 -first 4711 -story
-//	go test -tags invariants ./test/sim -run TestMutations -timeout 30m
+//	go test -tags invariants ./test/sim -run TestMutations -sweep -timeout 30m
 //	go test ./test/sim -run TestTranscripts -update
 package sim
