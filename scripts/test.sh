@@ -45,7 +45,8 @@ benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
 # What waits more than it computes runs many at a time.
 live() { drive target quickstart fault bench gate -parallel 8; }
-sim() { drive sim; }
+# The cluster in simulation: POLLUX_SIM_SEEDS seeds, transcripts, coverage, every mutation.
+sim() { gotest -timeout 7200s -tags invariants ./test/sim -seeds "${POLLUX_SIM_SEEDS:-1000}"; }
 interop() { drive interop; }
 conformance() { POLLUX_TEST_TAGS=invariants drive conformance; }
 vm() { drive vm; }
