@@ -130,6 +130,17 @@ func (s *Server) Stop() error {
 	if exitsCleanly && err != nil {
 		return fmt.Errorf("%s on %s: %w", s.cfg, sig, err)
 	}
+	return s.portalGone()
+}
+
+// portalGone waits until nothing listens any more: the kernel takes an io_uring apart, and the sockets that it refers to, a
+// moment after the process has ended.
+func (s *Server) portalGone() error {
+	for deadline := time.Now().Add(stopTimeout); s.portalAnswers() == nil; time.Sleep(pollInterval) {
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s has ended, but %s still answers after %s", s.cfg, s.Portal(), stopTimeout)
+		}
+	}
 	return nil
 }
 
@@ -143,7 +154,7 @@ func (s *Server) Kill() error {
 	if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
 		return err
 	}
-	return nil
+	return s.portalGone()
 }
 
 // Pause keeps the server from running until Resume.
