@@ -314,7 +314,10 @@ func (e *Engine) onPeerOOS(p *peer, m *Msg) {
 // onState: role or disk of the peer have changed.
 func (e *Engine) onState(p *peer, m *Msg) {
 	before := p.disk
-	p.role, p.disk = m.State.Role, m.State.Disk
+	p.role = m.State.Role
+	if p.conn != Connected || !targetState(m.State.Conn) {
+		p.disk = m.State.Disk // else it was said before the end of the resync, which came by the other stream
+	}
 	p.sync.pausePeer = m.State.Hold
 	e.applyPause(p)
 	e.followAhead(p, m.State.Conn)
@@ -323,6 +326,10 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	}
 	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {
 		e.collectForDiskless(p)
+	}
+	if before != UpToDate && p.disk == UpToDate && p.conn == Connected && e.hasDisk() && e.super.Rows[p.row].Bitmap != 0 {
+		e.resetLink(p) // it has missed writes while it was not: compare
+		return
 	}
 	if before != UpToDate && p.disk == UpToDate {
 		e.later(e.retryReads)

@@ -75,8 +75,10 @@ func (p *peer) isSource() bool {
 	}
 }
 
-func (p *peer) isTarget() bool {
-	switch p.conn {
+func (p *peer) isTarget() bool { return targetState(p.conn) }
+
+func targetState(c Conn) bool {
+	switch c {
 	case StartingSyncT, WFBitMapT, WFSyncUUID, SyncTarget, PausedSyncT, Behind:
 		return true
 	default:
