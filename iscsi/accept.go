@@ -56,6 +56,7 @@ func (l *local) accept(fd int, tag int32) {
 	l.pending++
 	l.count(countAccepted)
 	c := &loginConn{local: l, tag: tag, view: view}
+	c.in.NoAHS = true
 	c.login.Admit = c.admit
 	c.login.Start()
 	c.opening.ask.Bind(func() { l.server.home.ask(&c.opening) })
