@@ -129,7 +129,9 @@ func (c *loginConn) End(h *BHS, _ Fault) bool {
 	case LoginGoOn:
 		c.sayIt()
 	case LoginOver:
-		c.local.count(countLoginRefused)
+		if c.login.Redirect == "" {
+			c.local.count(countLoginRefused)
+		}
 		c.sayLast()
 	case LoginDone:
 		c.state = loginAsking
@@ -156,6 +158,10 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 		}
 		if !c.view.allows(t, c.tag, names.InitiatorName, c.sock.RemoteAddr().Addr()) {
 			return LoginAuthorizationFailure
+		}
+		if l.Redirect = t.redirectOf(c.tag); l.Redirect != "" {
+			c.local.count(countRedirected)
+			return LoginMovedTemporarily
 		}
 		c.opening.target = t
 		policy = t.auth
