@@ -140,19 +140,15 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestScribble: a handler that writes all over the shared memory harms its own device alone. The long run is 60 s.
+// TestScribble: a handler that writes all over the shared memory harms its own device alone. test/fault does it for a minute.
 func TestScribble(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.bad("scribble")
 	l.create(Options{Name: "neighbour", Cfg: "ram/@", Size: 4 << 20})
 	clients := []*client{l.open(0, "bad"), l.open(1, "bad")}
 	neighbour := l.open(1, "neighbour")
-	d := 2 * time.Second
-	if os.Getenv("POLLUX_TEST_FULL") != "" {
-		d = time.Minute
-	}
 	ends := map[bdev.Status]int{}
-	for end := time.Now().Add(d); time.Now().Before(end); {
+	for s.copyReport().Restarts < 5 {
 		var started []<-chan *bdev.Request
 		for i, c := range clients {
 			started = append(started, c.start(c.write(trigger, 1, 1)))
@@ -167,9 +163,6 @@ func TestScribble(t *testing.T) {
 		}
 	}
 	t.Logf("restarts %d, ends %v, last error %s", s.copyReport().Restarts, ends, s.copyReport().LastError)
-	if s.copyReport().Restarts == 0 {
-		t.Error("the scribbling was not noticed")
-	}
 }
 
 // TestOffline: too many crashes end the attempts, requests fail, and an order brings the device back.
