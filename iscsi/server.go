@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,9 @@ type Server struct {
 
 // NewServer makes a server with SPDK's default options and no portals. Start must follow.
 func NewServer(g *reactor.Group, devices *scsi.Devices, cfg Config) *Server {
-	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cfg.InitialStatSN, coalesce: cfg.Coalesce}
+	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cmp.Or(cfg.InitialStatSN, FirstSN(), 1), coalesce: cfg.Coalesce}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.initialStatSN == 0 {
-		s.initialStatSN = 1
 	}
 	var options Options
 	options.SetDefaults()

@@ -128,7 +128,7 @@ func (b *bed) rawDial(isid iscsi.ISID) (*rawSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &rawSession{conn: nc.(*net.TCPConn), isid: isid, cmdSN: 0xffffffe0}
+	c := &rawSession{conn: nc.(*net.TCPConn), isid: isid, cmdSN: target.NearWrap}
 	login := iscsi.InitiatorLogin{ISID: isid, CmdSN: c.cmdSN}
 	login.Keys.Own = initiator.Offers("iqn.2026-01.test:raw", target.IQN("disk"))
 	login.Start()
@@ -220,6 +220,7 @@ func (c *rawSession) dataOut(n int) []byte {
 	p.SetFinal(true)
 	put32(p.BHS[16:], c.tag)
 	p.SetTargetTransferTag(iscsi.ReservedTag)
+	p.SetDataSN(iscsi.FirstSN())
 	p.Data = make([]byte, n)
 	return p.Append(nil, false, false)
 }

@@ -30,6 +30,7 @@ type Config struct {
 	Kind     Kind
 	Reactors int    // Pollux: how many; 0 is one
 	Mode     string // Pollux: poll, adaptive, interrupt; empty is the program's default
+	StatSN   uint32 // Pollux: where the StatSN of each connection begins; 0 is the program's default
 	Args     []string
 	Binary   string   // Pollux: the program; empty builds it
 	Wrap     []string // a program with arguments that the server's command line is appended to, and that becomes it
@@ -89,7 +90,11 @@ func (c Config) String() string {
 	if c.Kind != Pollux {
 		return string(c.Kind)
 	}
-	return strings.Join(slices.DeleteFunc([]string{"pollux", fmt.Sprint(max(c.Reactors, 1)), c.Mode}, func(s string) bool { return s == "" }), "-")
+	name := strings.Join(slices.DeleteFunc([]string{"pollux", fmt.Sprint(max(c.Reactors, 1)), c.Mode}, func(s string) bool { return s == "" }), "-")
+	if c.StatSN != 0 {
+		name += fmt.Sprintf("-StatSN-%#x", c.StatSN)
+	}
+	return name
 }
 
 func (c Config) check() error {
