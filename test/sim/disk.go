@@ -18,20 +18,10 @@ type cell struct {
 	curSeq, durSeq uint64
 }
 
-// mdStore is the metadata area of one leg. Its writes are durable when they complete, and not before.
-type mdStore struct {
-	super *engine.Super
-	al    map[uint16]uint32
-	pages map[pageKey][]uint64
-	bad   map[pageKey]bool
-}
-
-type pageKey struct{ row, page int }
-
 // disk is one leg: blocks behind a volatile cache, and metadata.
 type disk struct {
 	cells  []cell
-	md     mdStore
+	md     *region
 	seq    uint64
 	gone   bool // answers every request with an error
 	flight []*diskIO
@@ -41,15 +31,9 @@ type disk struct {
 type diskIO struct {
 	node, leg, inc int
 	act            engine.Action
-	apply          func() // what it does to the disk
+	apply          func()      // what it does to the disk
+	pages          []pageWrite // of metadata, to be written after that one by one
 	meta           *metaWrite
-}
-
-func newDisk(blocks int) *disk {
-	return &disk{
-		cells: make([]cell, blocks),
-		md:    mdStore{al: map[uint16]uint32{}, pages: map[pageKey][]uint64{}, bad: map[pageKey]bool{}},
-	}
 }
 
 func (d *disk) write(block int, v version, fua bool) {
@@ -61,14 +45,16 @@ func (d *disk) write(block int, v version, fua bool) {
 	}
 }
 
-// snapshot is what a flush that starts now will have made durable when it ends.
-func (d *disk) snapshot() []cell { return append([]cell(nil), d.cells...) }
-
-func (d *disk) persist(snap []cell) {
-	for i := range d.cells {
-		if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
-			c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+// flush returns the end of a flush that starts now: what was in the cache then is durable.
+func (d *disk) flush() (end func()) {
+	snap, until := append([]cell(nil), d.cells...), d.md.seq
+	return func() {
+		for i := range d.cells {
+			if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
+				c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+			}
 		}
+		d.md.persist(until)
 	}
 }
 
@@ -87,6 +73,7 @@ func (d *disk) powerLoss(s *Sim) {
 		d.seq++
 		c.dur, c.curSeq, c.durSeq = c.cur, d.seq, d.seq
 	}
+	d.md.powerLoss(s)
 }
 
 func (s *Sim) blockRange(off uint64, n uint32) (lo, hi int) {
@@ -98,29 +85,14 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	d := n.disks[leg]
 	io := &diskIO{node: n.index, leg: leg, inc: n.inc, act: a, meta: part}
 	d.flight = append(d.flight, io)
-	var snap []cell
 	switch a.Kind {
 	case engine.ActLegFlush:
-		snap = d.snapshot()
-		io.apply = func() { d.persist(snap) }
-	case engine.ActMetaAL:
+		io.apply = d.flush()
+	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
+		io.pages = s.encode(n, leg, &a)
 		if a.Flag {
-			snap = d.snapshot()
+			io.apply = d.flush()
 		}
-		io.apply = func() {
-			if snap != nil {
-				d.persist(snap)
-			}
-			for _, u := range a.AL {
-				d.md.al[u.Slot] = u.Extent
-			}
-		}
-	case engine.ActMetaSuper:
-		io.apply = func() { d.md.super = a.Super }
-	case engine.ActMetaBitmap:
-		words := append([]uint64(nil), a.Words...)
-		key := pageKey{a.Peer, a.Page}
-		io.apply = func() { d.md.pages[key] = words; d.md.bad[key] = false }
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }
 	}
@@ -161,6 +133,15 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 	a := io.act
 	if ok && io.apply != nil {
 		io.apply()
+		io.apply = nil
+	}
+	if ok && len(io.pages) > 0 {
+		d.md.put(&io.pages[0], s.mut&engine.MutMetadataCached == 0)
+		if io.pages = io.pages[1:]; len(io.pages) > 0 {
+			d.flight = append(d.flight, io)
+			s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })
+			return
+		}
 	}
 	ev := engine.Event{Kind: engine.EvLegDone, Leg: io.leg, ID: a.ID, OK: ok}
 	switch a.Kind {
@@ -221,8 +202,8 @@ func (d *disk) crash(s *Sim, power bool) {
 	for _, io := range flight {
 		switch {
 		case io.act.Kind == engine.ActLegRead || io.act.Kind == engine.ActLegFlush || d.gone:
-		case io.act.Kind == engine.ActMetaBitmap && s.rng.IntN(3) == 0:
-			d.md.bad[pageKey{io.act.Peer, io.act.Page}] = true
+		case io.meta != nil:
+			d.crashMeta(s, io, power)
 		case s.rng.IntN(2) == 0:
 			io.apply()
 		}

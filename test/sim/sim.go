@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/meta"
 )
 
 const blockSize = 4096
@@ -16,6 +17,7 @@ type profile struct {
 	blocks       int
 	extentBlocks int
 	alSlots      int
+	alPages      int
 	bitShift     uint8
 	mode         engine.Mode
 	afterSB      [3]engine.Policy
@@ -63,6 +65,7 @@ type Sim struct {
 	onNotify   func(*node, string)
 	onComplete func(*node, *engine.Action)
 	fence      uint64
+	disksMade  int
 }
 
 type timed struct {
@@ -149,7 +152,7 @@ var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engi
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
-		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), bitShift: 12,
+		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4, bitShift: 12,
 		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
 		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
 		rounds: 6 + r.IntN(10),
@@ -196,7 +199,7 @@ func (s *Sim) build() {
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
 		for range s.prof.legs {
-			n.disks = append(n.disks, newDisk(s.prof.blocks+s.prof.spare))
+			n.disks = append(n.disks, s.newDisk())
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -214,7 +217,7 @@ func (s *Sim) config(n *node) engine.Config {
 	p := &s.prof
 	c := engine.Config{
 		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks+p.spare) * blockSize,
-		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: 64, MaxEpoch: 8,
+		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: meta.PageBits, MaxEpoch: 8,
 		Legs: p.legs, LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
 		Seed: s.rng.Uint64(), Mutations: s.mut, Cover: &s.Cover,
 	}

@@ -79,7 +79,7 @@ func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
 func (p *player) newWorld(options []string) {
 	s := New(1, 0)
 	pr := profile{
-		nodes: 2, legs: 1, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
+		nodes: 2, legs: 1, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
 		diskJitter: 1, netBase: 100e3, netJitter: 1,
 	}
 	for _, o := range options {

@@ -314,9 +314,24 @@ func (e *Engine) stepLegAdd() {
 	l := &e.legs[n]
 	*l = leg{state: legCatchUp, exclude: l.exclude, reads: l.reads}
 	if e.cmd.ev.Flag {
-		e.bits[e.legRow(n)].setAll() // a new disk
+		e.legIsNew(n)
 	}
 	e.reply(OK)
+}
+
+// legIsNew: everything has to be copied to the disk. The superblock says so from the moment in which it knows the disk until
+// the bitmap does.
+func (e *Engine) legIsNew(n int) {
+	row := e.legRow(n)
+	e.bits[row].setAll()
+	e.super.Rows[row].Flags |= RowFullSync
+	e.commit(nil)
+	e.writePages(func(r, _ int) bool { return r == row }, func(ok bool) {
+		if ok {
+			e.super.Rows[row].Flags &^= RowFullSync
+			e.commit(nil)
+		}
+	})
 }
 
 func (e *Engine) legBusy(n int) bool {

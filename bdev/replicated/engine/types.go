@@ -285,7 +285,7 @@ const (
 	CmdSuspendIO                         // Value: ns until I/O resumes by itself
 	CmdResumeIO                          //
 	CmdTrackerReset                      // Peer: row of the tracker
-	CmdLegAdd                            // Leg: its disk is here again, with metadata of its own
+	CmdLegAdd                            // Leg: its disk is here again; Flag: another disk is in its place, which has nothing yet
 	CmdLegRemove                         //
 	CmdReadExclude                       // Leg, Flag
 	CmdFence                             // Value: fencing epoch in force
