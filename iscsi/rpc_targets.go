@@ -196,6 +196,7 @@ func (s *Server) registerState(r *rpc.Server) {
 	list(r, "iscsi_get_connections", s.rpcConnections, "get_iscsi_connections")
 	list(r, "iscsi_get_stats", s.rpcStats)
 	list(r, "iscsi_get_counters", func() (Counters, error) { return s.Counters(), nil })
+	list(r, "iscsi_get_usage", s.Usage)
 }
 
 // rpcConnections lists logins and full-feature connections, reactor by reactor.
