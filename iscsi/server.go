@@ -80,6 +80,9 @@ func (s *Server) change(make func(*config) error) error {
 	if err := make(&next); err != nil {
 		return err
 	}
+	for _, t := range next.targets {
+		t.node.device.SetPorts(t.ports())
+	}
 	s.view.Store(&next)
 	return nil
 }
@@ -215,7 +218,7 @@ func (s *Server) AddTarget(spec *TargetSpec) error {
 			return err
 		}
 		for _, l := range spec.LUNs {
-			if _, err := device.AddLUN(int(l.LUN), l.BdevName); err != nil {
+			if _, err := device.AddLUN(int(l.LUN), l.BdevName, l.options()); err != nil {
 				return errors.Join(err, device.Close())
 			}
 		}
@@ -278,14 +281,14 @@ func (s *Server) device(name string) (*node, error) {
 	return t.node, nil
 }
 
-// AddLUN shows a block device as LUN number of a target, or as the lowest free one if that is negative. Sessions that are open are
+// AddLUN shows a block device as a LUN of a target. Sessions that are open are
 // told by REPORTED LUNS DATA HAS CHANGED.
-func (s *Server) AddLUN(target, bdevName string, number int) error {
+func (s *Server) AddLUN(target string, l LUNSpec) error {
 	n, err := s.device(target)
 	if err != nil {
 		return err
 	}
-	_, err = n.device.AddLUN(number, bdevName)
+	_, err = n.device.AddLUN(int(l.LUN), l.BdevName, l.options())
 	return err
 }
 

@@ -57,6 +57,7 @@ type LUN struct {
 	Size      int64 // bytes
 	Physical  int64 // Pollux, malloc: bytes of a physical block; 0 is BlockSize
 	Path      string
+	PTPL      bool // Pollux: registrations persist through power loss, in the server's folder
 }
 
 // CHAP holds the secrets: the initiator's, and for mutual CHAP the target's.

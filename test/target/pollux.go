@@ -93,7 +93,11 @@ func createNode(s *Server, n Node, tag int) error {
 		if err := createBdev(s, l, name); err != nil {
 			return err
 		}
-		luns = append(luns, object{"bdev_name": name, "lun_id": i})
+		lun := object{"bdev_name": name, "lun_id": i}
+		if l.PTPL {
+			lun["ptpl_file"] = filepath.Join(s.dir, name+".ptpl")
+		}
+		luns = append(luns, lun)
 	}
 	node := object{
 		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": cmp.Or(n.QueueDepth, defaultQueueDepth),
