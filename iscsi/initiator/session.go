@@ -1,6 +1,7 @@
 package initiator
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -29,7 +30,7 @@ type Config struct {
 	ISID   iscsi.ISID          // zero: RandomISID, drawn at each Open
 	TSIH   uint16              // not 0: a further connection to that session
 	CID    uint16
-	CmdSN  uint32 // of the login, and so of the first command
+	CmdSN  uint32 // of the login, and so of the first command; iscsi.FirstSN if zero
 	Depth  int    // commands sent and not answered; 0 means DepthDefault
 
 	// Batch lets all commands that are ready leave in one send. Without it each PDU with its data leaves in a send of its own, as
@@ -142,6 +143,7 @@ func (s *Session) reset() {
 	if s.Config.Depth == 0 {
 		s.Config.Depth = DepthDefault
 	}
+	s.Config.CmdSN = cmp.Or(s.Config.CmdSN, iscsi.FirstSN())
 	n := min(s.Config.Depth, DepthMax) + exchangeSlots
 	if len(s.slots) != n {
 		s.slots = make([]slot, n)
