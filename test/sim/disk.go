@@ -46,8 +46,13 @@ func (d *disk) write(block int, v version, fua bool) {
 }
 
 // flush returns the end of a flush that starts now: what was in the cache then is durable.
-func (d *disk) flush() (end func()) {
-	snap, until := append([]cell(nil), d.cells...), d.md.seq
+func (d *disk) flush(s *Sim) (end func()) {
+	var snap []cell
+	if n := len(s.spareCells); n > 0 {
+		snap, s.spareCells = s.spareCells[n-1], s.spareCells[:n-1]
+	}
+	snap = append(snap[:0], d.cells...)
+	until := d.md.seq
 	return func() {
 		for i := range d.cells {
 			if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
@@ -55,6 +60,7 @@ func (d *disk) flush() (end func()) {
 			}
 		}
 		d.md.persist(until)
+		s.spareCells = append(s.spareCells, snap)
 	}
 }
 
@@ -87,11 +93,11 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	d.flight = append(d.flight, io)
 	switch a.Kind {
 	case engine.ActLegFlush:
-		io.apply = d.flush()
+		io.apply = d.flush(s)
 	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
 		io.pages = s.encode(n, leg, &a)
 		if a.Flag {
-			io.apply = d.flush()
+			io.apply = d.flush(s)
 		}
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }

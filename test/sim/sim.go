@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 
@@ -66,6 +65,7 @@ type Sim struct {
 	onComplete func(*node, *engine.Action)
 	fence      uint64
 	disksMade  int
+	spareCells [][]cell // of flushes that have ended
 }
 
 type timed struct {
@@ -74,24 +74,45 @@ type timed struct {
 	f     func()
 }
 
+// eventHeap has the first event in front. It is written out because container/heap allocates for each.
 type eventHeap []timed
 
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
+func (h eventHeap) less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
 }
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x any)   { *h = append(*h, x.(timed)) }
-func (h *eventHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
+
+func (h *eventHeap) push(x timed) {
+	*h = append(*h, x)
+	q := *h
+	for i := len(q) - 1; i > 0 && q.less(i, (i-1)/2); i = (i - 1) / 2 {
+		q[i], q[(i-1)/2] = q[(i-1)/2], q[i]
+	}
+}
+
+func (h *eventHeap) pop() timed {
+	q := *h
+	x := q[0]
+	n := len(q) - 1
+	q[0], q[n] = q[n], timed{}
+	q = q[:n]
+	for i := 0; ; {
+		child := 2*i + 1
+		if child+1 < n && q.less(child+1, child) {
+			child++
+		}
+		if child >= n || !q.less(child, i) {
+			break
+		}
+		q[i], q[child] = q[child], q[i]
+		i = child
+	}
+	*h = q
 	return x
 }
 
 func (s *Sim) at(t int64, f func()) {
 	s.order++
-	heap.Push(&s.heap, timed{t, s.order, f})
+	s.heap.push(timed{t, s.order, f})
 }
 
 func (s *Sim) after(d int64, f func()) { s.at(s.now+d, f) }
@@ -107,7 +128,7 @@ func (s *Sim) runUntil(limit int64, done func() bool) bool {
 			s.now = max(s.now, end)
 			return false
 		}
-		x := heap.Pop(&s.heap).(timed)
+		x := s.heap.pop()
 		s.now = x.at
 		x.f()
 	}
