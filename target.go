@@ -78,8 +78,10 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 	return t, nil
 }
 
-// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors.
+// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors. What waits for
+// somebody else is told first, so that neither a call nor a session has to wait with it.
 func (t *target) stop(ctx context.Context) error {
+	t.registry.Ending()
 	return errors.Join(t.rpc.Close(), t.iscsi.Close(ctx), t.registry.Close(), t.stopReactors())
 }
 

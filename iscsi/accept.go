@@ -56,6 +56,7 @@ func (l *local) accept(fd int, tag int32) {
 	l.pending++
 	l.count(countAccepted)
 	c := &loginConn{local: l, tag: tag, view: view}
+	c.in.NoAHS = true
 	c.login.Admit = c.admit
 	c.login.Start()
 	c.opening.ask.Bind(func() { l.server.home.ask(&c.opening) })
@@ -128,7 +129,9 @@ func (c *loginConn) End(h *BHS, _ Fault) bool {
 	case LoginGoOn:
 		c.sayIt()
 	case LoginOver:
-		c.local.count(countLoginRefused)
+		if c.login.Redirect == "" {
+			c.local.count(countLoginRefused)
+		}
 		c.sayLast()
 	case LoginDone:
 		c.state = loginAsking
@@ -155,6 +158,10 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 		}
 		if !c.view.allows(t, c.tag, names.InitiatorName, c.sock.RemoteAddr().Addr()) {
 			return LoginAuthorizationFailure
+		}
+		if l.Redirect = t.redirectOf(c.tag); l.Redirect != "" {
+			c.local.count(countRedirected)
+			return LoginMovedTemporarily
 		}
 		c.opening.target = t
 		policy = t.auth

@@ -90,6 +90,11 @@ func (s *Server) ChangeGroup(tag int32, initiators, netmasks []string) error {
 	return s.changeInitiators(tag, func(*InitiatorGroup) (*InitiatorGroup, error) { return NewInitiatorGroup(tag, initiators, netmasks) })
 }
 
+// AddMap lets an initiator group use a target through one more portal group.
+func (s *Server) AddMap(target string, m Map) error {
+	return s.rpcAddMaps(targetMapsParams{Name: target, Maps: []Map{m}})
+}
+
 // SetAuth sets the authentication policy.
 func (s *TargetSpec) SetAuth(require, mutual bool, group int32) {
 	s.Auth = authPolicy{Require: require, Mutual: mutual, Group: group}

@@ -55,6 +55,7 @@ const (
 	countAcceptErrors
 	countLoginTimeout
 	countLoginRefused
+	countRedirected
 	countSessions
 	countIgnoredCmdSN
 	countCmdSNGap
@@ -79,6 +80,7 @@ var counterNames = [counterCount]string{
 	countAcceptErrors:     "accept_errors",
 	countLoginTimeout:     "login_timeouts",
 	countLoginRefused:     "logins_refused",
+	countRedirected:       "logins_redirected",
 	countSessions:         "sessions_opened",
 	countIgnoredCmdSN:     "commands_outside_window",
 	countCmdSNGap:         "command_gaps",

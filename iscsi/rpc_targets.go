@@ -145,6 +145,7 @@ func (s *Server) rpcRemoveMaps(p targetMapsParams) error {
 			}
 		}
 		t.Maps = slices.DeleteFunc(slices.Clone(t.Maps), func(m Map) bool { return slices.Contains(p.Maps, m) })
+		t.dropRedirects()
 		return nil
 	})
 }
@@ -160,12 +161,15 @@ func (s *Server) rpcTargetAuth(p targetAuthParams) error {
 	})
 }
 
-// rpcRedirect knows only how to refuse: logins are never redirected.
+// rpcRedirect answers in SPDK's words, and says the cause behind them.
 func (s *Server) rpcRedirect(_ context.Context, p redirectParams) (rpc.None, error) {
 	if _, err := s.device(p.Name); err != nil {
 		return rpc.None{}, rpc.Errorf(rpc.CodeInvalidParams, "Target %s is not found", p.Name)
 	}
-	return rpc.None{}, rpc.Errorf(rpc.CodeInvalidParams, "Failed to redirect target %s, (-22): Invalid argument", p.Name)
+	if err := s.SetRedirect(p.Name, p.Tag, p.Host, string(p.Port)); err != nil {
+		return rpc.None{}, rpc.Errorf(rpc.CodeInvalidParams, "Failed to redirect target %s, (-22): Invalid argument: %s", p.Name, err)
+	}
+	return rpc.None{}, nil
 }
 
 type connectionResult struct {

@@ -200,6 +200,7 @@ func (c *config) dropMaps(which func(Map) bool) {
 		}
 		copied := *t
 		copied.Maps = slices.DeleteFunc(slices.Clone(t.Maps), which)
+		copied.dropRedirects()
 		c.targets = replaced(c.targets, t, &copied)
 	}
 }

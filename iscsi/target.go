@@ -31,8 +31,9 @@ type Target struct {
 	HeaderDigest bool   // insisted on
 	DataDigest   bool   // insisted on
 
-	auth authPolicy
-	node *node
+	auth      authPolicy
+	redirects []redirect // at most one per portal group
+	node      *node
 }
 
 // node is the part of a target that lives: its SCSI device.

@@ -48,6 +48,7 @@ type liveClient struct {
 	c    *bdev.Channel
 	mem  []byte
 	buf  iobuf.Buf
+	gone bool
 }
 
 // open opens the device on reactor i. On reactor 1 data is in a buffer of the reactor's pool, which may be registered with the
@@ -63,6 +64,7 @@ func (l *live) open(i int, name string) *liveClient {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	l.t.Cleanup(c.close) // Before the registry's, which waits for who has opened a device: a failed test must end.
 	if i == 1 {
 		c.call(func() { c.buf, _ = c.r.Buffers().Get(iobuf.MaxSize) })
 		c.mem = c.buf.Bytes()
@@ -82,6 +84,10 @@ func (c *liveClient) call(fn func()) {
 }
 
 func (c *liveClient) close() {
+	if c.gone {
+		return
+	}
+	c.gone = true
 	if err := c.r.Do(func(done func()) { c.c.Close(done) }); err != nil {
 		c.t.Fatal(err)
 	}

@@ -113,7 +113,7 @@ func nothingLeft(t *testing.T, s *supervisor) {
 	}
 }
 
-// processesWith lists the processes that have text in their command lines.
+// processesWith lists the helpers of devices whose configuration strings begin with text.
 func processesWith(text string) (pids []string) {
 	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, f := range files {
@@ -320,6 +320,9 @@ func TestNothingLeaks(t *testing.T) {
 		s := l.bad("segv1")
 		c := l.open(i%2, "bad")
 		c.want(bdev.StatusOK, c.write(trigger, 1, 1))
+		if n := len(processesWith(s.launch.cfg)); n != 1 {
+			t.Errorf("%d processes of the device, want 1", n)
+		}
 		if err := l.module.Delete("bad"); err != nil {
 			t.Fatal(err)
 		}
@@ -372,4 +375,9 @@ func TestUser(t *testing.T) {
 	if _, err := l.module.Create(t.Context(), Options{Name: "other", Cfg: "file//root/disk", Size: 1 << 20, User: "nobody"}); err == nil {
 		t.Error("nobody has opened a file in /root")
 	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
 }

@@ -103,8 +103,6 @@ type Session struct {
 	answers ring[nopOut] // answers to NOP-In
 	held    fifo         // completed, but their data is still in the send in flight
 	sent    reactor.Message
-	fills   uint64 // sends begun
-	done    uint64 // sends ended
 
 	segment []byte   // data of the PDU being received, unless it is a command's
 	into    *Command // whose data is being received
@@ -126,6 +124,9 @@ func (s *Session) Open(r *reactor.Reactor, fd int) {
 	s.login.Keys.Own = s.Config.Offers
 	s.login.Start()
 	s.conn.Open(r, fd, (*handler)(s))
+	if !s.Config.Batch {
+		s.conn.SendNow()
+	}
 	s.sendLogin()
 }
 
@@ -159,7 +160,7 @@ func (s *Session) reset() {
 	s.decoder = iscsi.Decoder{}
 	s.limits = iscsi.Limits{Initiator: true, Phase: iscsi.PhaseLogin, MaxRecvDataSegmentLength: iscsi.LoginDataSegmentMax}
 	s.cmdSN, s.expCmdSN, s.maxCmdSN = s.Config.CmdSN, s.Config.CmdSN, s.Config.CmdSN
-	s.expStatSN, s.fills, s.done, s.into = 0, 0, 0, nil
+	s.expStatSN, s.into = 0, nil
 }
 
 // Params are what was agreed on; valid once LoggedIn has been called without error.
@@ -207,8 +208,7 @@ func (s *Session) closed(reason sock.Reason) {
 			s.Events.LoggedIn(err)
 		}
 	}
-	s.done = s.fills
-	s.releaseHeld()
+	s.onSent()
 	for i := range s.slots {
 		if e := s.slots[i].entry; e != nil {
 			s.slots[i].entry = nil

@@ -1,12 +1,16 @@
 package fault
 
 import (
+	"errors"
+	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"pollux/iscsi/initiator"
 	"pollux/test/target"
 )
 
@@ -23,7 +27,7 @@ func TestTcmurHelperDies(t *testing.T) {
 	cfg := target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize})
 	cfg.Reactors = 2
 	server := target.Start(t, cfg)
-	if err := server.ServeTcmur("qcow", handler, "qcow/"+image); err != nil {
+	if err := server.ServeTcmur("qcow", target.Tcmur{Handler: handler, Cfg: "qcow/" + image}); err != nil {
 		t.Fatal(err)
 	}
 	type result struct {
@@ -54,6 +58,72 @@ func TestTcmurHelperDies(t *testing.T) {
 		}
 	}
 	target.Run(t, time.Minute, "qemu-img", "check", "-q", image)
+}
+
+// TestTcmurHangsAtTheEnd: SIGTERM ends the target, cleanly and though a handler does not answer and another does not close: long before
+// the handler's timeout the initiator has its answer, the helpers are gone, and the log says whose they were.
+func TestTcmurHangsAtTheEnd(t *testing.T) {
+	handler := target.BuildTcmur(t, "bad")
+	server := target.Start(t, target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize}))
+	path := filepath.Join(t.TempDir(), "disk")
+	var helpers []int
+	for _, mode := range []string{"sleep1", "hangclose"} {
+		if err := server.ServeTcmur(mode, target.Tcmur{
+			Handler: handler, Cfg: "bad/" + mode + "@" + path, Size: lunSize, Timeout: time.Hour,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		state, err := server.Tcmur(mode)
+		if err != nil {
+			t.Fatal(err)
+		}
+		helpers = append(helpers, state.PID)
+	}
+	d := logInTo(t, server, "sleep1", 0)
+	answered := make(chan *initiator.Answer)
+	go func() {
+		defer close(answered)
+		a, err := d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0)
+		if err != nil {
+			t.Error("the write that hangs has no answer:", err)
+			return
+		}
+		answered <- a
+	}()
+	awaitFile(t, path+".done")
+	if err := server.Stop(); err != nil {
+		t.Error(err)
+	}
+	if a := <-answered; a != nil && a.Status == 0 {
+		t.Error("the write that hangs is acknowledged")
+	}
+	for _, pid := range helpers {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("helper %d: %v", pid, err)
+		}
+	}
+	for said, bdev := range map[string]string{"the helper was killed": "bdev=sleep1", "the handler was not closed": "bdev=hangclose"} {
+		lines := linesWith(server.Log(), said)
+		if len(lines) != 1 || !strings.Contains(lines[0], bdev+" handler=handler_bad.so") {
+			t.Errorf("lines with %q: %q, want one of %s", said, lines, bdev)
+		}
+	}
+}
+
+// tcmurTrigger is the byte at which the handler bad does what it was told to do.
+const tcmurTrigger = 1 << 20
+
+// awaitFile waits until a file has been made.
+func awaitFile(t *testing.T, path string) {
+	t.Helper()
+	for until := time.Now().Add(benchLimit); ; time.Sleep(time.Millisecond) {
+		if _, err := os.Stat(path); err == nil {
+			return
+		}
+		if time.Now().After(until) {
+			t.Fatalf("no file %s", path)
+		}
+	}
 }
 
 // killHelper kills the helper once there is one and some writes have gone by.

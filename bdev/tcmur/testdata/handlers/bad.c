@@ -5,6 +5,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -147,11 +148,37 @@ static int open_bad(struct tcmu_device *d, bool reopen)
 	return the.fd < 0 ? -errno : 0;
 }
 
+/* meet returns when as many devices are being closed as have files beside PATH. */
+static void meet(void)
+{
+	char name[1100];
+	snprintf(name, sizeof name, "%s.closing", the.path);
+	close(open(name, O_CREAT | O_WRONLY, 0600));
+	for (size_t disks = 1, closing = 0; closing < disks; usleep(1000)) {
+		glob_t all, ready;
+		snprintf(name, sizeof name, "%.*s/*", (int)(strrchr(the.path, '/') - the.path), the.path);
+		glob(name, 0, NULL, &all);
+		strcat(name, ".closing");
+		closing = glob(name, 0, NULL, &ready) == 0 ? ready.gl_pathc : 0;
+		disks = all.gl_pathc - closing;
+		globfree(&all);
+		globfree(&ready);
+	}
+}
+
 static void close_bad(struct tcmu_device *d)
 {
 	(void)d;
 	if (strcmp(the.mode, "hangclose") == 0)
 		sleep(3600);
+	if (strcmp(the.mode, "meet") == 0)
+		meet();
+}
+
+static int reconfig_bad(struct tcmu_device *d, struct tcmulib_cfg_info *cfg)
+{
+	(void)d, (void)cfg;
+	return misbehave() == TCMU_STS_OK ? 0 : -EIO;
 }
 
 static int read_bad(struct tcmu_device *d, struct tcmur_cmd *c, struct iovec *iov, size_t n, size_t len, off_t off)
@@ -175,7 +202,7 @@ static int write_bad(struct tcmu_device *d, struct tcmur_cmd *c, struct iovec *i
 
 struct tcmur_handler bad_handler = {
 	.name = "Misbehaving", .subtype = "bad", .cfg_desc = "bad/MODE@PATH", .nr_threads = 1,
-	.open = open_bad, .close = close_bad, .read = read_bad, .write = write_bad,
+	.open = open_bad, .close = close_bad, .reconfig = reconfig_bad, .read = read_bad, .write = write_bad,
 };
 int handler_init(void);
 int handler_init(void) { return tcmur_register_handler(&bad_handler); }
