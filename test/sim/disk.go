@@ -16,6 +16,9 @@ type payload struct {
 type cell struct {
 	cur, dur       version
 	curSeq, durSeq uint64
+	unreadable     bool // until it is written again
+	worn           bool // neither readable nor writable
+	wasUnreadable  bool // unreadable until a write that a power loss may take back
 }
 
 // disk is one leg: blocks behind a volatile cache, and metadata.
@@ -40,6 +43,7 @@ func (d *disk) write(block int, v version, fua bool) {
 	c := &d.cells[block]
 	d.seq++
 	c.cur, c.curSeq = v, d.seq
+	c.unreadable, c.wasUnreadable = false, !fua && (c.unreadable || c.wasUnreadable)
 	if fua {
 		c.dur, c.durSeq = v, d.seq
 	}
@@ -57,6 +61,7 @@ func (d *disk) flush(s *Sim) (end func()) {
 		for i := range d.cells {
 			if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
 				c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+				c.wasUnreadable = c.wasUnreadable && c.durSeq != c.curSeq
 			}
 		}
 		d.md.persist(until)
@@ -69,6 +74,7 @@ func (d *disk) powerLoss(s *Sim) {
 	for i := range d.cells {
 		c := &d.cells[i]
 		if c.curSeq != c.durSeq {
+			c.unreadable = c.unreadable || c.wasUnreadable && s.rng.IntN(2) == 0
 			switch s.rng.IntN(5) {
 			case 0, 1:
 				c.cur = c.dur
@@ -77,12 +83,12 @@ func (d *disk) powerLoss(s *Sim) {
 			}
 		}
 		d.seq++
-		c.dur, c.curSeq, c.durSeq = c.cur, d.seq, d.seq
+		c.dur, c.curSeq, c.durSeq, c.wasUnreadable = c.cur, d.seq, d.seq, false
 	}
 	d.md.powerLoss(s)
 }
 
-func (s *Sim) blockRange(off uint64, n uint32) (lo, hi int) {
+func blockRange(off uint64, n uint32) (lo, hi int) {
 	return int(off / blockSize), int((off + uint64(n)) / blockSize)
 }
 
@@ -113,7 +119,7 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 }
 
 func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := a.Data.(*payload)
 	if p.late {
 		s.violate("node %d wrote data of a superseded fencing epoch", n.index)
@@ -135,7 +141,7 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 		s.after(n.pausedUntil-s.now+1, func() { s.diskDone(n, d, io) })
 		return
 	}
-	ok := !d.gone && !s.fails(n, io.act.Kind)
+	ok := !d.gone && !s.fails(n, io.act.Kind) && !d.mediumError(&io.act)
 	a := io.act
 	if ok && io.apply != nil {
 		io.apply()
@@ -163,7 +169,7 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 }
 
 func (s *Sim) readInto(ev *engine.Event, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := &payload{}
 	sum := uint64(14695981039346656037)
 	for b := lo; b < hi; b++ {
@@ -197,6 +203,20 @@ func (s *Sim) fails(n *node, k engine.ActionKind) bool {
 		return true
 	case engine.ActLegWrite:
 		return len(n.disks) > 1 || s.prof.diskless
+	}
+	return false
+}
+
+// mediumError reports that a request hits a block that cannot be read, or not even written.
+func (d *disk) mediumError(a *engine.Action) bool {
+	if a.Kind != engine.ActLegRead && a.Kind != engine.ActLegWrite {
+		return false
+	}
+	lo, hi := blockRange(a.Off, a.Len)
+	for _, c := range d.cells[lo:hi] {
+		if c.worn || c.unreadable && a.Kind == engine.ActLegRead {
+			return true
+		}
 	}
 	return false
 }

@@ -8,7 +8,9 @@ func (s *Sim) hurt() {
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
-	switch r.IntN(27) {
+	switch r.IntN(30) {
+	case 27, 28, 29:
+		s.decay(n)
 	case 25, 26:
 		s.crashAfterFlush()
 	case 23, 24:

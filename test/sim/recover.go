@@ -17,7 +17,7 @@ func (s *Sim) recovery() {
 	for _, n := range s.nodes {
 		n.pausedUntil = 0
 		for _, d := range n.disks {
-			d.gone = false
+			d.heal()
 		}
 		if n.eng == nil {
 			s.start(n)

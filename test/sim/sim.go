@@ -173,13 +173,13 @@ var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engi
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
-		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4, bitShift: 12,
+		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4 + r.IntN(5), bitShift: 12,
 		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
 		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
 		rounds: 6 + r.IntN(10),
 	}
 	if r.IntN(3) == 0 {
-		p.legs = 2 + r.IntN(2)
+		p.legs = 2 + r.IntN(engine.LegsMax-1)
 	}
 	if r.IntN(4) == 0 {
 		p.bitShift = 13

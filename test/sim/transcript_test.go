@@ -191,6 +191,9 @@ func (p *player) run(f []string) {
 	case "plug":
 		leg, _ := strconv.Atoi(f[2])
 		p.node(f[1]).disks[leg].gone = false
+	case "unreadable", "worn": // a 0 3: block 3 of leg 0 of node a
+		c := p.cell(f)
+		c.unreadable, c.worn = true, f[0] == "worn"
 	case "corrupt": // a b: block b of node a changes behind everybody's back
 		b, _ := strconv.Atoi(f[2])
 		p.node(f[1]).disks[0].write(b, -99, true)
@@ -202,6 +205,12 @@ func (p *player) run(f []string) {
 	}
 	s.runFor(6e9)
 	p.states()
+}
+
+func (p *player) cell(f []string) *cell {
+	leg, _ := strconv.Atoi(f[2])
+	b, _ := strconv.Atoi(f[3])
+	return &p.node(f[1]).disks[leg].cells[b]
 }
 
 func (p *player) request(f []string) {

@@ -361,7 +361,7 @@ func (e *Engine) stepSecondary() {
 	e.open = false
 	e.closeEpoch()
 	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
-		e.rotating > 0 || !e.settled() || e.pullsUnderWay() {
+		e.rotating > 0 || e.repairs > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}
 	e.cmd.critical = true

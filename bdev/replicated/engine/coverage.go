@@ -10,6 +10,8 @@ type Coverage struct {
 	Commands    [CmdFence + 1]uint64
 	SplitBrains uint64
 	Protocol    uint64
+	Repairs     uint64 // of what a leg could not read
+	LegRepairs  uint64 // of what verify found different between legs
 }
 
 func (c *Coverage) transition(from, to Conn) {
@@ -53,6 +55,12 @@ func (c *Coverage) rrConflict(p Policy) {
 	}
 }
 
+func (c *Coverage) repair() {
+	if c != nil {
+		c.Repairs++
+	}
+}
+
 func (c *Coverage) command(cmd Command) {
 	if c != nil {
 		c.Commands[cmd]++
@@ -93,4 +101,6 @@ func (c *Coverage) Add(d *Coverage) {
 	}
 	c.SplitBrains += d.SplitBrains
 	c.Protocol += d.Protocol
+	c.Repairs += d.Repairs
+	c.LegRepairs += d.LegRepairs
 }

@@ -37,6 +37,8 @@ type Engine struct {
 	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
 	exposed    uint64  // generation that a diskless Primary has shown to its front end
 	readErrors uint64
+	repairs    int // under way
+	repaired   uint64
 	moved      bool // a link has changed its state since settle last looked
 	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
@@ -59,6 +61,7 @@ type leg struct {
 	rebuild  *op
 	cursor   uint64
 	finished bool
+	wake     int64 // when a rebuild that could not read is tried again
 }
 
 type legState uint8
@@ -199,6 +202,9 @@ func (e *Engine) Deadline() int64 {
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
 	}
+	for i := range e.legs {
+		sooner(e.legs[i].wake)
+	}
 	return first
 }
 
@@ -210,6 +216,11 @@ func (e *Engine) onTick() {
 	for i := range e.peers {
 		if p := &e.peers[i]; p.wake != 0 && e.now >= p.wake {
 			p.wake = 0
+		}
+	}
+	for i := range e.legs {
+		if l := &e.legs[i]; l.wake != 0 && e.now >= l.wake {
+			l.wake = 0
 		}
 	}
 }

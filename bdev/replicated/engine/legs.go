@@ -317,6 +317,9 @@ func (e *Engine) onLegDone(ev *Event) {
 	o.legs &^= bit
 	if o.reading() {
 		e.legs[ev.Leg].reads--
+		if !ev.OK {
+			o.unread |= bit
+		}
 		o.data, o.sum = ev.Data, ev.Sum
 		e.readDone(o, ev.OK)
 		return
@@ -340,6 +343,8 @@ func (o *op) reading() bool {
 		return o.stage == pullDigest
 	case opRebuild:
 		return o.stage == rebuildRead
+	case opRepair:
+		return o.stage == repairRead
 	default:
 		return false
 	}
@@ -400,6 +405,8 @@ func (e *Engine) localDone(o *op, ok bool) {
 		e.barrierFlushed(o, ok)
 	case opPull:
 		e.pullWritten(o, ok)
+	case opRepair:
+		e.repairDone(o, ok)
 	case opSync:
 		then := o.then
 		e.freeOp(o)

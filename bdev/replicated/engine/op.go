@@ -48,7 +48,9 @@ type op struct {
 	failedLocal        bool // its local write was lost with the disk
 	legs               uint16
 	legsOK, legsBad    uint16
-	tried              uint16 // legs that could not read it
+	tried              uint16 // legs that it has been read from
+	unread             uint16 // those that could not
+	repair             uint16 // legs that are written again because they could not read
 	triedPeers         uint16
 	ackWait            uint16 // peers that have to acknowledge before the front end hears of it
 	acked              uint16 // peers that did
@@ -155,6 +157,10 @@ func (e *Engine) proceed(o *op) {
 		e.verifyLocked(o)
 	case opRebuild:
 		e.rebuildLocked(o)
+	case opRepair:
+		e.repairLocked(o)
+	case opPeerRead:
+		e.peerReadLocked(o)
 	default:
 		panic("operation without a range was granted one")
 	}

@@ -99,6 +99,10 @@ func (e *Engine) verifyReadDone(o *op, ok bool) {
 		e.endVerifyOp(p, o)
 		return
 	}
+	if n := e.legReadable(o); !ok && n >= 0 {
+		e.legRead(o, n, true)
+		return
+	}
 	m := Msg{Off: o.off, Len: o.len, Block: o.id()}
 	if o.kind == opVerifyServe {
 		m.Type, m.UUID, m.Block = MsgOVReply, o.sum, o.block
