@@ -23,11 +23,13 @@ type cell struct {
 
 // disk is one leg: blocks behind a volatile cache, and metadata.
 type disk struct {
-	cells  []cell
-	md     *region
-	seq    uint64
-	gone   bool // answers every request with an error
-	flight []*diskIO
+	cells           []cell
+	md              *region
+	seq             uint64
+	misdirected     int // writes of data and of metadata that will go elsewhere
+	misdirectedMeta int
+	gone            bool // answers every request with an error
+	flight          []*diskIO
 }
 
 // diskIO is a request that has not been answered.
@@ -125,6 +127,10 @@ func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {
 		s.violate("node %d wrote data of a superseded fencing epoch", n.index)
 	}
 	for b := lo; b < hi; b++ {
+		if d.misdirected > 0 {
+			s.misdirect(d, b, p.vers[b-lo], a.FUA)
+			continue
+		}
 		d.write(b, p.vers[b-lo], a.FUA)
 	}
 }
@@ -148,7 +154,7 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 		io.apply = nil
 	}
 	if ok && len(io.pages) > 0 {
-		d.md.put(&io.pages[0], s.mut&engine.MutMetadataCached == 0)
+		s.putMeta(d, &io.pages[0])
 		if io.pages = io.pages[1:]; len(io.pages) > 0 {
 			d.flight = append(d.flight, io)
 			s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })

@@ -96,6 +96,12 @@ func (r *region) powerLoss(s *Sim) {
 	}
 }
 
+// mayTear keeps the only good superblock whole: losing both to two faults is a refusal, and there is a transcript of that.
+func (r *region) mayTear(w *pageWrite) bool {
+	page, pages := int((w.off-r.base)/meta.PageSize), r.pages()
+	return page < pages-2 || r.goodSuper(2*pages-3-page)
+}
+
 // tear leaves of a page under way any mixture of old and new sectors.
 func (r *region) tear(s *Sim, w *pageWrite) { s.mixSectors(r.page(w.off), w.page[:]) }
 
@@ -188,7 +194,7 @@ func (d *disk) crashMeta(s *Sim, io *diskIO, power bool) {
 	}
 	switch w := &io.pages[0]; {
 	case s.rng.IntN(2) == 0:
-	case power && s.rng.IntN(2) == 0:
+	case power && s.rng.IntN(2) == 0 && d.md.mayTear(w):
 		d.md.tear(s, w)
 	default:
 		d.md.put(w, true)

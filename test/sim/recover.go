@@ -202,4 +202,5 @@ func (s *Sim) finalCheck() {
 	} else {
 		s.violate("nobody could be promoted at the end: %s", s.describe())
 	}
+	s.scrub()
 }

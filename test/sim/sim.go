@@ -29,8 +29,9 @@ type profile struct {
 	fencing      bool // promotions carry fencing epochs
 	diskless     bool // single legs may fail
 	power        bool
-	eio          int // per thousand
-	slow         int // per cent
+	rot          bool // one leg of the first node spoils what it holds
+	eio          int  // per thousand
+	slow         int  // per cent
 	depth        int
 	diskJitter   int64
 	netBase      int64
@@ -202,6 +203,7 @@ func (s *Sim) chooseProfile() profile {
 		p.minAcks = 2
 		p.mode = engine.ModeC
 	}
+	p.rot = r.IntN(3) == 0
 	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]

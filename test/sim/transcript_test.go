@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -102,6 +103,7 @@ func (p *player) newWorld(options []string) {
 		}
 	}
 	*s = *New(1, 0)
+	s.rng = rand.New(rand.NewPCG(1, 1)) // whatever New has drawn
 	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
 	s.calm = true
 	s.build()

@@ -76,6 +76,7 @@ func (e *Engine) commandStep(c Command) func() {
 		CmdPauseSync: e.stepPause, CmdResumeSync: e.stepPause, CmdResize: e.stepResize,
 		CmdNewGeneration: e.stepNewGeneration, CmdTrackerReset: e.stepTrackerReset, CmdLegAdd: e.stepLegAdd,
 		CmdLegRemove: e.stepLegRemove, CmdReadExclude: e.stepReadExclude, CmdFence: e.stepFence,
+		CmdVerifyLegs: e.stepVerifyLegs,
 	}
 	return steps[c]
 }

@@ -7,7 +7,7 @@ type Coverage struct {
 	Disks       [UpToDate + 1][UpToDate + 1]uint64
 	Policies    [3][Violently + 1]uint64
 	RRConflict  [Violently + 1]uint64
-	Commands    [CmdFence + 1]uint64
+	Commands    [CmdVerifyLegs + 1]uint64
 	SplitBrains uint64
 	Protocol    uint64
 	Repairs     uint64 // of what a leg could not read
@@ -52,6 +52,12 @@ func (c *Coverage) policy(primaries int, p Policy) {
 func (c *Coverage) rrConflict(p Policy) {
 	if c != nil {
 		c.RRConflict[p]++
+	}
+}
+
+func (c *Coverage) legRepair() {
+	if c != nil {
+		c.LegRepairs++
 	}
 }
 

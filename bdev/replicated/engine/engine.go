@@ -39,6 +39,7 @@ type Engine struct {
 	readErrors uint64
 	repairs    int // under way
 	repaired   uint64
+	legVerify  legVerify
 	moved      bool // a link has changed its state since settle last looked
 	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
@@ -81,6 +82,7 @@ type Loaded struct {
 	Up      uint16                // legs that are in sync
 	Stale   uint16                // legs that are here but missed writes
 	HotToo  []uint32              // extents that only another leg's activity log still has
+	Rewrite uint16                // rows whose bitmap is damaged on a leg, or not the same on all legs in sync
 	HotAll  bool                  // the activity log cannot be read: everything counts as hot
 	Missing bool                  // a leg that should be in sync is not here
 }
@@ -154,6 +156,7 @@ func (e *Engine) settle() {
 		e.runHeld()
 		e.runLinks()
 		e.runRebuilds()
+		e.runLegVerify()
 		e.runSyncs()
 		e.runCommand()
 		e.checkSuspended()

@@ -15,6 +15,7 @@ const (
 	opVerifyAsk                 // verify: the initiator's side of one range
 	opRebuild                   // copy to a leg
 	opSync                      // flush with a continuation
+	opLegVerify                 // compare the legs
 	opRepair                    // put good data back on a leg that could not read it
 )
 
@@ -49,6 +50,9 @@ type op struct {
 	legs               uint16
 	legsOK, legsBad    uint16
 	tried              uint16 // legs that it has been read from
+	answered           uint16 // legs that have answered the read under way
+	differ             bool   // and not all with the same digest
+	sums               [LegsMax]uint64
 	unread             uint16 // those that could not
 	repair             uint16 // legs that are written again because they could not read
 	triedPeers         uint16
@@ -159,6 +163,8 @@ func (e *Engine) proceed(o *op) {
 		e.rebuildLocked(o)
 	case opRepair:
 		e.repairLocked(o)
+	case opLegVerify:
+		e.legVerifyLocked(o)
 	case opPeerRead:
 		e.peerReadLocked(o)
 	default:

@@ -96,6 +96,8 @@ func (e *Engine) readDone(o *op, ok bool) {
 		e.pullDigestDone(o, ok)
 	case opVerifyServe, opVerifyAsk:
 		e.verifyReadDone(o, ok)
+	case opLegVerify:
+		e.legVerifyReadDone(o, ok)
 	case opRebuild:
 		e.rebuildReadDone(o, ok)
 	default:

@@ -57,12 +57,9 @@ func (e *Engine) verifyLocked(o *op) {
 		return
 	}
 	o.stage = verifyRead
-	n := e.legReadable(o)
-	if n < 0 {
+	if !e.legDigests(o) {
 		e.verifyReadDone(o, false)
-		return
 	}
-	e.legRead(o, n, true)
 }
 
 // onOVRequest: the other side's part is to read and send the digest. Its lock waits for the writes under way: those of its
@@ -97,10 +94,6 @@ func (e *Engine) verifyReadDone(o *op, ok bool) {
 	p := &e.peers[o.peer]
 	if o.link != p.link {
 		e.endVerifyOp(p, o)
-		return
-	}
-	if n := e.legReadable(o); !ok && n >= 0 {
-		e.legRead(o, n, true)
 		return
 	}
 	m := Msg{Off: o.off, Len: o.len, Block: o.id()}
