@@ -115,15 +115,15 @@ func (s *Sim) mixSectors(to, from []byte) {
 	}
 }
 
-// slots is the number of bitmaps of a node of this seed: peers, legs and a tracker.
-func (s *Sim) slots() int { return s.prof.nodes - 1 + s.prof.legs + 1 }
+// slots is the number of bitmaps of a node: peers, legs and a tracker.
+func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index] + 1 }
 
 // newDisk makes a blank disk.
-func (s *Sim) newDisk() *disk {
+func (s *Sim) newDisk(n *node) *disk {
 	blocks := s.prof.blocks + s.prof.spare
 	return &disk{
 		cells: make([]cell, blocks),
-		md:    newRegion(int64(blocks)*blockSize, s.slots()+s.prof.alPages+2),
+		md:    newRegion(int64(blocks)*blockSize, s.slots(n)+s.prof.alPages+2),
 	}
 }
 

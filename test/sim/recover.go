@@ -121,7 +121,7 @@ func (s *Sim) help() {
 	for _, n := range s.nodes {
 		for i := range n.disks {
 			if v := n.eng.View(); !v.Legs[i].Written {
-				s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i}, nil)
+				s.addLeg(n, i)
 				s.runFor(100e6)
 			}
 		}

@@ -10,9 +10,15 @@ import (
 
 const blockSize = 4096
 
+// nodesMax bounds the nodes of a seed.
+const nodesMax = 4
+
+var oneLeg = [nodesMax]int{1, 1, 1, 1}
+
 // profile is what a seed decides about its world.
 type profile struct {
-	nodes, legs  int
+	nodes        int
+	legs         [nodesMax]int
 	blocks       int
 	extentBlocks int
 	alSlots      int
@@ -174,13 +180,16 @@ var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engi
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
-		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4 + r.IntN(5), bitShift: 12,
+		nodes: 2, legs: oneLeg, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4 + r.IntN(5), bitShift: 12,
 		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
 		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
 		rounds: 6 + r.IntN(10),
 	}
 	if r.IntN(3) == 0 {
-		p.legs = 2 + r.IntN(engine.LegsMax-1)
+		p.legs[0] = 2 + r.IntN(engine.LegsMax-1)
+		for i := range p.legs[1:] {
+			p.legs[1+i] = 1 + r.IntN(engine.LegsMax)
+		}
 	}
 	if r.IntN(4) == 0 {
 		p.bitShift = 13
@@ -221,8 +230,8 @@ func (s *Sim) build() {
 	s.model.init(s.prof.blocks)
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
-		for range s.prof.legs {
-			n.disks = append(n.disks, s.newDisk())
+		for range s.prof.legs[i] {
+			n.disks = append(n.disks, s.newDisk(n))
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -241,7 +250,7 @@ func (s *Sim) config(n *node) engine.Config {
 	c := engine.Config{
 		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks+p.spare) * blockSize,
 		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: meta.PageBits, MaxEpoch: 8,
-		Legs: p.legs, LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
+		Legs: p.legs[n.index], LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
 		Seed: s.rng.Uint64(), Mutations: s.mut, Cover: &s.Cover,
 	}
 	for j := range s.nodes {
@@ -257,7 +266,7 @@ func (s *Sim) config(n *node) engine.Config {
 		}
 		c.Rows[rowOf(n.index, j)] = r
 	}
-	for i := range p.legs {
+	for i := range p.legs[n.index] {
 		c.Rows[8+i].Kind = engine.KindLeg
 	}
 	c.Rows[15].Kind = engine.KindTracker
