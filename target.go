@@ -62,7 +62,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 		return nil, fmt.Errorf("reactors: %w", err)
 	}
 	t.registry = bdev.NewRegistry(t.group, part("bdev"))
-	t.devices = scsi.NewDevices(t.group, t.registry)
+	t.devices = scsi.NewDevices(t.group, t.registry, part("scsi"))
 	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi"), Coalesce: flags.coalesce})
 	t.rpc = rpc.New(rpc.Options{
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
@@ -85,9 +85,11 @@ const stepTimeout = 10 * time.Second
 // errNotEnded says that a step of the end was given up.
 var errNotEnded = errors.New("not ended")
 
-// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors. What does not end, because
-// a device does not answer, is named in the error and left alone, with everything below it: the process ends without.
+// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors. What waits for
+// somebody else is told first, so that neither a call nor a session has to wait with it. What does not end, because a device does not
+// answer, is named in the error and left alone, with everything below it: the process ends without.
 func (t *target) stop() error {
+	t.registry.Ending()
 	err := errors.Join(within(stepTimeout, "RPC calls", t.rpc.Close), t.iscsi.Close())
 	if isLeft(err) {
 		return err

@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"strings"
 
 	"pollux/reactor"
@@ -270,13 +271,7 @@ func (c *loginConn) Fill() {
 
 // statSN is the number of the next response.
 func (c *loginConn) statSN() uint32 {
-	first := uint32(1)
-	for _, n := range []uint32{c.local.server.initialStatSN, c.view.options.InitialStatSN} {
-		if n != 0 {
-			first = n
-		}
-	}
-	return first + c.sent
+	return cmp.Or(c.view.options.InitialStatSN, c.local.server.initialStatSN) + c.sent
 }
 
 func (c *loginConn) end() {

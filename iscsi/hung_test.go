@@ -47,7 +47,7 @@ func newHungRig(t *testing.T, reactors int) *hungRig {
 	g := &hungRig{rig: newRig(t, reactors, nil), disk: &hungDisk{data: make([]byte, slowBlocks*rigBlockSize)}}
 	_, err := g.registry.Register(bdev.Spec{Name: "Hung0", ProductName: "Hung disk", BlockSize: rigBlockSize, Blocks: slowBlocks, Backend: g.disk})
 	g.must(err)
-	g.must(g.server.AddLUN("disk1", "Hung0", 1))
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Hung0", LUN: 1}))
 	return g
 }
 
@@ -341,7 +341,7 @@ func TestRemovalOfAHungLUN(t *testing.T) {
 		t.Errorf("after %v: %v", time.Duration(g.Nanos()-before), err)
 	}
 	h.hidden(hungLUN)
-	g.must(g.server.AddLUN("disk1", "Malloc0", 1)) // The number is free, and nobody holds the table.
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Malloc0", LUN: 1})) // The number is free, and nobody holds the table.
 	h.ready()
 	for range 4 {
 		h.do(&initiator.Command{LUN: hungLUN})
@@ -392,7 +392,7 @@ func TestDeletionOfAHungTarget(t *testing.T) {
 			Name: "disk1", Maps: []iscsi.Map{{PortalGroup: 1, InitiatorGroup: 1}}, LUNs: []iscsi.LUNSpec{{BdevName: "Malloc0"}},
 		}),
 		"changed":       g.server.SetRedirect("disk1", 1, "", ""),
-		"given a LUN":   g.server.AddLUN("disk1", "Malloc0", 5),
+		"given a LUN":   g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Malloc0", LUN: 5}),
 		"deleted again": g.server.DeleteTarget("disk1"),
 	} {
 		if err == nil {
@@ -431,7 +431,7 @@ func TestCallsOverAHungDevice(t *testing.T) {
 	h := &hungRig{rig: g.rig, disk: &hungDisk{data: make([]byte, slowBlocks*rigBlockSize)}}
 	_, err := g.registry.Register(bdev.Spec{Name: "Hung0", ProductName: "Hung disk", BlockSize: rigBlockSize, Blocks: slowBlocks, Backend: h.disk})
 	g.must(err)
-	g.must(g.server.AddLUN("disk1", "Hung0", 1))
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Hung0", LUN: 1}))
 	h.hang(1, 2)
 	g.call("iscsi_target_node_remove_lun", `{"name":"disk1","lun_id":1}`, "-16 Device or resource busy: scsi device iqn.2016-06.io.spdk:disk1: lun 1: bdev Hung0 keeps 2 requests: requests are unanswered after 10s; the LUN is hidden, and goes when they are answered")
 	g.call("iscsi_delete_target_node", `{"name":"disk1"}`, "-16 Device or resource busy: target node iqn.2016-06.io.spdk:disk1: 1 sessions have not ended after 10s: bdev Hung0 keeps 2 requests: requests are unanswered")

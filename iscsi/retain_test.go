@@ -144,7 +144,7 @@ func TestKeptSessionHearsWhatHappened(t *testing.T) {
 	if x.Answer.Response() != uint8(scsi.ResponseComplete) {
 		t.Errorf("reset over a kept session: response %d", x.Answer.Response())
 	}
-	g.must(g.server.AddLUN("disk1", "Malloc0", 3))
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Malloc0", LUN: 3}))
 	g.must(g.server.RemoveLUN("disk1", 3))
 	if err := h.rejoin(1, 1); err != nil {
 		t.Fatal(err)

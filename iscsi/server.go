@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,12 +40,9 @@ type Server struct {
 
 // NewServer makes a server with SPDK's default options and no portals. Start must follow.
 func NewServer(g *reactor.Group, devices *scsi.Devices, cfg Config) *Server {
-	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cfg.InitialStatSN, coalesce: cfg.Coalesce}
+	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cmp.Or(cfg.InitialStatSN, FirstSN(), 1), coalesce: cfg.Coalesce}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.initialStatSN == 0 {
-		s.initialStatSN = 1
 	}
 	var options Options
 	options.SetDefaults()
@@ -84,6 +82,9 @@ func (s *Server) change(make func(*config) error) error {
 	next := *s.view.Load()
 	if err := make(&next); err != nil {
 		return err
+	}
+	for _, t := range next.targets {
+		t.node.device.SetPorts(t.ports())
 	}
 	s.view.Store(&next)
 	return nil
@@ -220,7 +221,7 @@ func (s *Server) AddTarget(spec *TargetSpec) error {
 			return err
 		}
 		for _, l := range spec.LUNs {
-			if _, err := device.AddLUN(int(l.LUN), l.BdevName); err != nil {
+			if _, err := device.AddLUN(int(l.LUN), l.BdevName, l.options()); err != nil {
 				return errors.Join(err, device.Close())
 			}
 		}
@@ -336,9 +337,9 @@ func (s *Server) device(name string) (*node, error) {
 	return t.node, nil
 }
 
-// AddLUN shows a block device as LUN number of a target, or as the lowest free one if that is negative. Sessions that are open are
+// AddLUN shows a block device as a LUN of a target. Sessions that are open are
 // told by REPORTED LUNS DATA HAS CHANGED.
-func (s *Server) AddLUN(target, bdevName string, number int) error {
+func (s *Server) AddLUN(target string, l LUNSpec) error {
 	n, err := s.device(target)
 	if err != nil {
 		return err
@@ -346,7 +347,7 @@ func (s *Server) AddLUN(target, bdevName string, number int) error {
 	if n.gone.Load() {
 		return fmt.Errorf("%s: %w", target, errDeleted)
 	}
-	_, err = n.device.AddLUN(number, bdevName)
+	_, err = n.device.AddLUN(int(l.LUN), l.BdevName, l.options())
 	return err
 }
 

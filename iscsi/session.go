@@ -75,9 +75,6 @@ func (s *session) admit(h *BHS) admission {
 	if h.Immediate() {
 		return admitted
 	}
-	if n := h.CmdSN(); Mutated(MutateSignedCompare) && (n < s.expCmdSN || n > s.maxCmdSN) {
-		return ignored
-	}
 	switch n := h.CmdSN(); {
 	case n == s.expCmdSN && SerialIn(n, s.expCmdSN, s.maxCmdSN):
 		s.expCmdSN++

@@ -127,9 +127,10 @@ func (v *removal) ended() {
 	}
 }
 
-// finish closes the block device, and tells those who wait. It takes a mutex that is held for an instant; this is rare.
+// finish closes the block device, and tells those who wait. It takes mutexes that are held for an instant; this is rare.
 func (v *removal) finish() {
 	v.over = true
+	v.lun.closePTPL()
 	v.lun.desc.Close()
 	v.lun.device.left(v)
 	for _, tell := range v.waiters {

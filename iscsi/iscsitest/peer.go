@@ -206,8 +206,8 @@ func (p *Peer) Command(lun uint64, cdb []byte, expected uint32, write bool) *isc
 	return pdu
 }
 
-// DataOut is a Data-Out that answers r2t with n bytes from offset within what it asks for.
-func (p *Peer) DataOut(r2t *iscsi.PDU, dataSN uint32, data []byte, offset uint32, final bool) *iscsi.PDU {
+// DataOut is the n-th Data-Out, from 0, that answers r2t, with data for offset within what it asks for.
+func (p *Peer) DataOut(r2t *iscsi.PDU, n uint32, data []byte, offset uint32, final bool) *iscsi.PDU {
 	pdu := new(iscsi.PDU)
 	pdu.Clear(iscsi.OpDataOut)
 	pdu.SetFinal(final)
@@ -215,7 +215,7 @@ func (p *Peer) DataOut(r2t *iscsi.PDU, dataSN uint32, data []byte, offset uint32
 	pdu.SetInitiatorTaskTag(r2t.InitiatorTaskTag())
 	pdu.SetTargetTransferTag(r2t.TargetTransferTag())
 	pdu.SetExpStatSN(p.ExpStatSN)
-	pdu.SetDataSN(dataSN)
+	pdu.SetDataSN(iscsi.FirstSN() + n)
 	pdu.SetBufferOffset(r2t.BufferOffset() + offset)
 	pdu.Data = data
 	return pdu
