@@ -82,15 +82,24 @@ func TestStopOverAHungDevice(t *testing.T) {
 	}
 }
 
-// TestStepsOfTheEndAreBounded: a step that does not end is given up and named.
+// TestStepsOfTheEndAreBounded: a step that does not end is given up, and what it is about is named; one that goes on may take long.
 func TestStepsOfTheEndAreBounded(t *testing.T) {
-	if err := within(time.Minute, "quick", func() error { return io.EOF }); err != io.EOF {
+	t.Parallel()
+	if err := within(time.Minute, "quick", func() error { return io.EOF }, nil); err != io.EOF {
 		t.Errorf("a step that ends: %v", err)
 	}
 	never := make(chan struct{})
 	defer close(never)
-	err := within(time.Millisecond, "block devices", func() error { <-never; return nil })
-	if !isLeft(err) || !strings.Contains(err.Error(), "block devices: not ended after 1ms") {
+	hang := func() error { <-never; return nil }
+	if err := within(time.Millisecond, "RPC calls", hang, nil); !isLeft(err) || !strings.Contains(err.Error(), "RPC calls: not ended after 1ms") {
 		t.Errorf("a step that does not end: %v", err)
+	}
+	asked := 0
+	err := within(time.Millisecond, "block devices", hang, func() []string {
+		asked++
+		return []string{[]string{"Disk2", "Disk1", "Disk0"}[min(asked-1, 2)]}
+	})
+	if !isLeft(err) || !strings.Contains(err.Error(), "[Disk0]") || asked != 4 {
+		t.Errorf("a step that goes on for a while, asked %d times: %v", asked, err)
 	}
 }
