@@ -1,6 +1,10 @@
 package sim
 
-import "pollux/bdev/replicated/engine"
+import (
+	"maps"
+
+	"pollux/bdev/replicated/engine"
+)
 
 // version names what one write put into one block; 0 is what was there first. Versions grow in the order of submission.
 type version int64
@@ -26,6 +30,15 @@ type mdStore struct {
 	bad   map[pageKey]bool
 }
 
+func newStore() mdStore {
+	return mdStore{al: map[uint16]uint32{}, pages: map[pageKey][]uint64{}, bad: map[pageKey]bool{}}
+}
+
+// clone copies what is on the disk now; superblocks and pages are replaced, never changed.
+func (m *mdStore) clone() mdStore {
+	return mdStore{super: m.super, al: maps.Clone(m.al), pages: maps.Clone(m.pages), bad: maps.Clone(m.bad)}
+}
+
 type pageKey struct{ row, page int }
 
 // disk is one leg: blocks behind a volatile cache, and metadata.
@@ -48,7 +61,7 @@ type diskIO struct {
 func newDisk(blocks int) *disk {
 	return &disk{
 		cells: make([]cell, blocks),
-		md:    mdStore{al: map[uint16]uint32{}, pages: map[pageKey][]uint64{}, bad: map[pageKey]bool{}},
+		md:    newStore(),
 	}
 }
 

@@ -17,10 +17,18 @@ type node struct {
 	pausedUntil   int64
 	slowUntil     int64
 	slowMetaUntil int64
-	partial       bool   // in the middle of a resync, whatever happens to its engine
-	fence         uint64 // highest fencing epoch that it has accepted
-	target        bool   // a resync from another node is under way
-	primary       bool   // it has answered a promotion, and no demotion since
+	partial       bool              // in the middle of a resync, whatever happens to its engine
+	pulled        []version         // what was acknowledged when the last block of its resync was still missing
+	track         []version         // what its disk held when its tracker was reset; nil is not known
+	asked         map[uint64]uint64 // fencing epochs that peers want accepted, by question
+	promised      uint64            // highest fencing epoch that it has said yes to
+	suspends      int               // commands to suspend its I/O
+	frozen        bool              // it has said that its I/O is suspended and drained
+	stranger      bool              // it has met a node with unrelated data
+	kept          []mdStore         // metadata of an earlier time, by leg
+	fence         uint64            // highest fencing epoch that it has accepted
+	target        bool              // a resync from another node is under way
+	primary       bool              // it has answered a promotion, and no demotion since
 	replies       map[uint64]func(engine.Err)
 	ticking       int64
 	depth         int
@@ -99,6 +107,7 @@ func (s *Sim) do(n *node, a engine.Action) {
 			}
 		}
 	case engine.ActSend:
+		s.watchSent(n, &a.Msg)
 		s.sendMsg(n, a.Peer, a.Msg)
 	case engine.ActLinkStart:
 		n.wants[nodeOf(n.index, a.Peer)] = true
@@ -111,7 +120,10 @@ func (s *Sim) do(n *node, a engine.Action) {
 		if w.conn != nil {
 			s.closeSide(w.conn, w.side(n.index), false)
 		}
+	case engine.ActSuspended:
+		n.frozen = a.OK
 	case engine.ActNotify:
+		n.stranger = n.stranger || a.Text == "StandAlone: unrelated data"
 		if s.onNotify != nil {
 			s.onNotify(n, a.Text)
 		}
@@ -143,8 +155,8 @@ func (n *node) metaPart(io *diskIO, ok bool) {
 func (s *Sim) start(n *node) {
 	n.inc++
 	n.queue, n.ticking = nil, 0
-	n.replies = map[uint64]func(engine.Err){}
-	n.primary = false
+	n.replies, n.asked = map[uint64]func(engine.Err){}, map[uint64]uint64{}
+	n.primary, n.frozen = false, false
 	md, ok := s.load(n)
 	if !ok {
 		s.trace("n%d: no usable metadata", n.index)
@@ -154,6 +166,7 @@ func (s *Sim) start(n *node) {
 	n.eng = eng
 	n.fence = eng.View().Fence
 	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
+	s.watchStart(n)
 	n.depth++
 	for i := range out {
 		s.do(n, out[i])
@@ -169,9 +182,13 @@ func (s *Sim) start(n *node) {
 // format gives a node fresh metadata.
 func (s *Sim) format(n *node) {
 	for _, d := range n.disks {
-		d.md.super = &engine.Super{
-			Seq: 1, Current: engine.JustCreated, Size: uint64(s.prof.blocks) * blockSize, Flags: engine.SuperClean, LegGen: 2,
-		}
+		d.md.super = s.freshSuper()
+	}
+}
+
+func (s *Sim) freshSuper() *engine.Super {
+	return &engine.Super{
+		Seq: 1, Current: engine.JustCreated, Size: uint64(s.prof.blocks) * blockSize, Flags: engine.SuperClean, LegGen: 2,
 	}
 }
 
@@ -236,6 +253,9 @@ func (s *Sim) loadBitmap(d *disk, row, count int) []uint64 {
 func (s *Sim) crash(n *node, power bool) {
 	if n.eng == nil {
 		return
+	}
+	if power {
+		n.track = nil // what goes back to what it was does not count as a change
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
 	n.eng = nil

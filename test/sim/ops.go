@@ -16,6 +16,8 @@ func (s *Sim) promote(n *node, force bool) {
 		s.trace("n%d: promotion: %v", n.index, err)
 		if err == engine.OK {
 			n.primary = true
+			n.promise(fence)
+			s.watchPromotion(n, force)
 			s.beginTenure(n)
 		}
 	})
@@ -184,12 +186,15 @@ func (s *Sim) operate(n *node) {
 	case 7:
 		ev.Cmd = engine.CmdConnect
 	case 8:
-		ev.Cmd, ev.Value = engine.CmdSuspendIO, uint64(s.rng.Int64N(2e9)+1)
+		s.suspend(n, s.rng.Int64N(2e9)+1)
+		s.workload(s.rng.Int64N(100e6))
+		return
 	case 9:
 		ev.Cmd = engine.CmdOutdate
 	case 10:
-		ev.Cmd = engine.CmdTrackerReset
-		ev.Peer = 15
+		s.resetTracker(n)
+		s.workload(s.rng.Int64N(100e6))
+		return
 	case 11:
 		if !s.prof.diskless {
 			return

@@ -113,6 +113,8 @@ func (s *Sim) help() {
 	for _, n := range s.nodes {
 		v := n.eng.View()
 		switch {
+		case n.stranger && n != survivor:
+			s.recreate(n)
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)
 			s.start(n)

@@ -35,7 +35,7 @@ func (s *Sim) Run() (failure string) {
 		if s.Failure != "" {
 			return s.Failure
 		}
-		s.hurt()
+		s.hurt(round)
 		if s.rng.IntN(3) == 0 {
 			s.runFor(s.rng.Int64N(3e9))
 		}

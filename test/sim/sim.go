@@ -46,6 +46,7 @@ type Sim struct {
 	Trace      func(string)
 	Skip       map[int]bool // rounds that are left out
 	Failure    string
+	Script     []string // what went wrong in each round
 	mut        engine.Mutation
 	rng        *rand.Rand
 	now        int64
@@ -197,6 +198,9 @@ func (s *Sim) build() {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
 		for range s.prof.legs {
 			n.disks = append(n.disks, newDisk(s.prof.blocks+s.prof.spare))
+		}
+		for b := s.prof.blocks; b < s.prof.blocks+s.prof.spare; b++ {
+			n.replace(b, s.torn(0, 0)) // where the volume may grow, every node holds something else
 		}
 		s.nodes = append(s.nodes, n)
 	}

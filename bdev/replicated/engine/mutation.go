@@ -28,10 +28,32 @@ const (
 	MutNoReconnectDrain                          // a new connection does not wait for the old one's writes
 	MutSyncUUIDBeforeMeta                        // the source announces a resync that its metadata does not know
 	MutNoTargetInconsistent                      // the target pulls without marking itself Inconsistent
-	MutTargetBitsVolatile                        // the target pulls before its merged bitmap is durable
+	MutTargetBitsVolatile                        // the target pulls before the bits of both sides are durable on it
 	MutNoALOnCrash                               // extents hot at a crash are not made dirty
 	MutDisklessNoBits                            // writes of a diskless Primary set no bit on the disk that has them
 	MutFlushLocalOnly                            // a flush does not wait for the peers
+	MutNoMinAcks                                 // a write is acknowledged with fewer copies than MinAcks
+	MutPromoteBadData                            // a node without good data is promoted without force
+	MutTwoPrimaries                              // a node is promoted although a connected one is Primary
+	MutDemoteEarly                               // a Primary steps down with writes under way
+	MutKeepFenced                                // what a fenced Primary could not acknowledge stays on its disk
+	MutFenceVolatile                             // a fencing epoch is accepted before it is durable
+	MutNoGrowthBits                              // the part by which a volume grows is not copied
+	MutVerifyNoBits                              // what verify finds different is not marked
+	MutNoOutOfSync                               // a target does not hear of the writes that it is not sent
+	MutCsumBlind                                 // a resync by digest does not compare them
+	MutNoSuspendDeadline                         // suspended I/O does not resume by itself
+	MutWriteSuspended                            // writes go out although I/O is suspended
+	MutNoTrackerBits                             // a tracker does not see writes
+	MutAckBeforeLoss                             // a Primary without disk acknowledges before a peer has noted that durably
+	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
+	MutNoStartFlush                              // what a killed process left in the disks' caches is not flushed
+	MutNoPromoteFlush                            // a new Primary does not flush what the last one wrote here
+	MutNoReconnectFlush                          // what a peer wrote over an ended connection is not flushed
+	MutTrustLegs                                 // after a crash the legs of a node count as equal
+	MutForgetClearedBits                         // bits cleared during a flush are cleared in the page that follows it
+	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
+	MutTargetCounts                              // a target's own copy is worth an acknowledgement
 	mutEnd
 )
 
@@ -42,7 +64,11 @@ var MutationNames = []string{
 	"no-epoch-close", "forget-at-ack", "no-barrier-flush", "no-barrier-drain", "leg-ack-before-stale",
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
-	"diskless-no-bits", "flush-local-only",
+	"diskless-no-bits", "flush-local-only", "no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
+	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
+	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
+	"no-start-flush", "no-promote-flush", "no-reconnect-flush", "trust-legs", "forget-cleared-bits",
+	"clear-outside-sync", "target-counts",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Invariants && e.cfg.Mutations&m != 0 }
