@@ -43,7 +43,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"crash after fencing", 1, (*Sim).crashAfterFencing},
 		{"corruption and verify", 1, (*Sim).corruptAndVerify},
 		{"congestion", 1, (*Sim).congest},
-		{"growth", 1, (*Sim).grow},
+		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }},
 		{"older metadata put back", 1, (*Sim).putBackMetadata},
 		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary},
 		{"new metadata", 1, (*Sim).recreateStranger},

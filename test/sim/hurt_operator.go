@@ -88,7 +88,7 @@ func (s *Sim) congest(*node, *wire, bool) {
 }
 
 // grow makes the volume larger. Where the operator says that the new blocks are equal, they are.
-func (s *Sim) grow(n *node, _ *wire, _ bool) {
+func (s *Sim) grow(n *node) {
 	if n.eng == nil {
 		return
 	}
@@ -141,7 +141,9 @@ func (s *Sim) putBackMetadata(n *node, _ *wire, _ bool) {
 // recreate gives a node new metadata: it has never seen data.
 func (s *Sim) recreate(n *node) {
 	s.model.behind(n.index)
-	n.stranger = false
+	for _, o := range s.nodes {
+		o.stranger = false
+	}
 	fresh := make([]mdStore, len(n.disks))
 	for i := range fresh {
 		fresh[i] = newStore()

@@ -153,7 +153,12 @@ func (s *Sim) removeLeg(n *node) {
 		return
 	}
 	leg := s.rng.IntN(s.prof.legs)
-	n.disks[leg].gone = true
+	s.command(n, engine.Event{Cmd: engine.CmdReadExclude, Leg: s.rng.IntN(s.prof.legs), Flag: s.rng.IntN(2) == 0}, nil)
+	if s.rng.IntN(3) == 0 {
+		s.command(n, engine.Event{Cmd: engine.CmdLegRemove, Leg: leg}, nil)
+	} else {
+		n.disks[leg].gone = true
+	}
 	s.workload(20e6 + s.rng.Int64N(50e6))
 	n.disks[leg].gone = false
 	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: leg}, nil)
@@ -169,8 +174,8 @@ func (s *Sim) operate(n *node) {
 	ev := engine.Event{Peer: row}
 	switch s.rng.IntN(13) {
 	case 12:
-		ev.Cmd, ev.Value = engine.CmdResize, uint64(s.prof.blocks+s.rng.IntN(s.prof.spare+1))*blockSize
-		ev.Flag = s.rng.IntN(4) == 0
+		s.grow(n)
+		return
 	case 0:
 		ev.Cmd = engine.CmdInvalidate
 	case 1:
@@ -203,4 +208,7 @@ func (s *Sim) operate(n *node) {
 	}
 	s.command(n, ev, nil)
 	s.workload(s.rng.Int64N(100e6))
+	if ev.Cmd == engine.CmdVerify && s.rng.IntN(4) == 0 {
+		s.command(n, engine.Event{Cmd: engine.CmdVerifyStop, Peer: row}, nil)
+	}
 }

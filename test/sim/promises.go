@@ -25,15 +25,17 @@ func (s *Sim) watchResync(n *node, v *engine.View, source int) {
 	}
 }
 
-// watchResyncEnd: who has just become equal to a source is equal to it, once nothing is under way between them.
+// watchResyncEnd: who has just become equal to the Primary has all that was acknowledged, once nothing is under way between
+// them.
 func (s *Sim) watchResyncEnd(n *node) {
 	for _, o := range s.running() {
-		if o == n || !s.linkIs(n, o, engine.Connected) || !s.linkIs(o, n, engine.SyncSource) ||
+		if o == n || o != s.model.last || !s.linkIs(n, o, engine.Connected) || !s.linkIs(o, n, engine.SyncSource) ||
 			n.eng.View().InFlight+o.eng.View().InFlight > 0 {
 			continue
 		}
 		for b := range s.prof.blocks {
-			if x, y := s.content(n, b), s.content(o, b); x != y {
+			x, y := s.lowest(s.content(n, b)), s.lowest(s.content(o, b))
+			if acked := s.model.blocks[b].acked; x < acked && y >= acked {
 				s.violate("block %d: the resync of node %d ends with version %d; its source, node %d, holds %d", b, n.index, x, o.index, y)
 				return
 			}

@@ -128,9 +128,13 @@ func (s *Sim) trace(format string, args ...any) {
 }
 
 // New makes the world of a seed.
-func New(seed uint64, mut engine.Mutation) *Sim {
+func New(seed uint64, mut engine.Mutation) *Sim { return newSim(seed, mut, func(*profile) {}) }
+
+// newSim makes the world of a seed, but for what adjust changes of it.
+func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
 	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
 	s.prof = s.chooseProfile()
+	adjust(&s.prof)
 	s.build()
 	return s
 }
@@ -139,7 +143,7 @@ func New(seed uint64, mut engine.Mutation) *Sim {
 var profilePolicies = [3][]engine.Policy{
 	{
 		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
-		engine.DiscardLeastChanges, engine.DiscardLocal,
+		engine.DiscardLeastChanges, engine.DiscardLocal, // which the other side calls discard-remote
 	},
 	{engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost},
 	{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost},
