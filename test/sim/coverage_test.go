@@ -96,7 +96,7 @@ func missed(c *engine.Coverage) (list []string) {
 			list = append(list, fmt.Sprintf("not reached: rr-conflict %v", p))
 		}
 	}
-	for cmd := engine.CmdConnect; cmd <= engine.CmdFence; cmd++ {
+	for cmd := engine.CmdConnect; cmd <= engine.CmdVerifyLegs; cmd++ {
 		if c.Commands[cmd] == 0 {
 			list = append(list, fmt.Sprintf("not given: command %d", cmd))
 		}

@@ -2,27 +2,6 @@ package sim
 
 import "pollux/bdev/replicated/engine"
 
-// crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
-// when the leg is back at the next start.
-func (s *Sim) crashAfterLegLoss(n *node, power bool) {
-	if s.prof.legs == 1 || n.eng == nil {
-		return
-	}
-	leg := s.rng.IntN(s.prof.legs)
-	s.workload(5e6)
-	n.disks[leg].gone = true
-	n.slowMetaUntil = s.now + 100e6
-	before, more := s.model.acked, s.rng.IntN(3)
-	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
-	s.crash(n, power && s.rng.IntN(2) == 0)
-	n.disks[leg].gone = false
-	s.start(n)
-	if s.rng.IntN(2) == 0 {
-		s.runFor(s.rng.Int64N(1e9))
-		s.promoteAny()
-	}
-}
-
 // crashAfterLinkLoss ends a Primary shortly after it has lost its peer.
 func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 	n := s.model.primary

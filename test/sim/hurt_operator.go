@@ -1,6 +1,10 @@
 package sim
 
-import "pollux/bdev/replicated/engine"
+import (
+	"bytes"
+
+	"pollux/bdev/replicated/engine"
+)
 
 // corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good.
 func (s *Sim) corruptAndVerify(*node, *wire, bool) {
@@ -62,6 +66,7 @@ func (n *node) putBack(b int, was []cell) {
 
 // blank makes the blocks from b on equal everywhere.
 func (n *node) blank(b int) {
+	clear(n.spare)
 	for _, d := range n.disks {
 		for i := b; i < len(d.cells); i++ {
 			d.write(i, 0, true)
@@ -102,40 +107,55 @@ func (s *Sim) grow(n *node) {
 	s.workload(s.rng.Int64N(100e6))
 }
 
-// keepMetadata remembers what a node's metadata is now, for an operator who will put it back.
-func (s *Sim) keepMetadata(n *node) {
-	n.kept = nil
-	for _, d := range n.disks {
-		n.kept = append(n.kept, d.md.clone())
-	}
+// keptMetadata is a copy of a node's metadata, as an operator makes it with pollux replicated md dump.
+type keptMetadata struct {
+	current uint64
+	legs    [][]byte
 }
 
-// restart ends a node and starts it with other metadata.
-func (s *Sim) restart(n *node, md []mdStore) {
-	s.crash(n, false)
-	for i, d := range n.disks {
-		d.md = md[i].clone()
+// keepMetadata copies the metadata of a node that has nothing under way; nil is not now.
+func (n *node) keepMetadata() *keptMetadata {
+	if n.eng == nil || !n.eng.View().Quiet {
+		return nil
 	}
-	n.track, n.promised, n.partial = nil, 0, false
+	k := &keptMetadata{current: n.eng.Metadata().Current &^ 1}
+	for _, d := range n.disks {
+		k.legs = append(k.legs, bytes.Clone(d.md.bytes))
+	}
+	return k
+}
+
+// restart kills a node and starts it with other metadata.
+func (s *Sim) restart(n *node, change func()) {
+	s.crash(n, false)
+	change()
+	n.track, n.promised, n.partial, n.kept = nil, 0, false, nil
 	s.start(n)
+}
+
+// putBack writes the copy over what is there.
+func (k *keptMetadata) putBack(n *node) {
+	for i, d := range n.disks {
+		copy(d.md.bytes, k.legs[i])
+		clear(d.md.cached)
+	}
 }
 
 // putBackMetadata puts older metadata back on a node of which another one knows that it is older: what that node had promised
 // is void, and it has to be copied in full.
 func (s *Sim) putBackMetadata(n *node, _ *wire, _ bool) {
-	if n.kept == nil || n == s.model.last || n.primary {
-		s.keepMetadata(n)
-		return
-	}
-	for _, o := range s.running() {
-		if o != n && s.knowsAsOld(o, n.kept[0].super.Current) {
-			s.model.behind(n.index)
-			s.restart(n, n.kept)
-			n.kept = nil
-			return
+	if k := n.kept; k != nil && n != s.model.last && !n.primary {
+		for _, o := range s.running() {
+			if o != n && s.knowsAsOld(o, k.current) {
+				s.model.behind(n.index)
+				s.restart(n, func() { k.putBack(n) })
+				return
+			}
 		}
 	}
-	s.keepMetadata(n)
+	if k := n.keepMetadata(); k != nil {
+		n.kept = k
+	}
 }
 
 // recreate gives a node new metadata: it has never seen data.
@@ -144,12 +164,7 @@ func (s *Sim) recreate(n *node) {
 	for _, o := range s.nodes {
 		o.stranger = false
 	}
-	fresh := make([]mdStore, len(n.disks))
-	for i := range fresh {
-		fresh[i] = newStore()
-		fresh[i].super = s.freshSuper()
-	}
-	s.restart(n, fresh)
+	s.restart(n, func() { s.format(n) })
 }
 
 // knowsAsOld reports that a generation is in a node's history, and further back than its bitmaps reach.
@@ -157,13 +172,13 @@ func (s *Sim) knowsAsOld(n *node, uuid uint64) bool {
 	md := n.eng.Metadata()
 	old := false
 	for _, h := range md.History {
-		old = old || h&^1 == uuid&^1
+		old = old || h&^1 == uuid
 	}
-	if uuid&^1 == md.Current&^1 {
+	if uuid == md.Current&^1 {
 		return false
 	}
 	for i := range s.nodes {
-		if i != n.index && md.Rows[rowOf(n.index, i)].Bitmap&^1 == uuid&^1 {
+		if i != n.index && md.Rows[rowOf(n.index, i)].Bitmap&^1 == uuid {
 			return false
 		}
 	}
@@ -174,15 +189,19 @@ func (s *Sim) knowsAsOld(n *node, uuid uint64) bool {
 // data and one generation say that they crashed as Primary.
 func (s *Sim) putBackPrimary(*node, *wire, bool) {
 	n := s.model.primary
-	if n == nil || n.eng == nil || s.prof.mode != engine.ModeC || s.prof.legs > 1 {
+	if n == nil || n.eng == nil || s.prof.mode != engine.ModeC || len(n.disks) > 1 {
 		return // what several legs may differ in is in the activity log that would be lost
 	}
 	o := s.other(n)
 	if o == nil || !s.inSync(n, o) || n.eng.View().Disk != engine.UpToDate {
 		return
 	}
-	s.keepMetadata(n)
-	kept := n.kept
+	s.quiet()
+	s.idle(1e9)
+	kept := n.keepMetadata()
+	if kept == nil || s.model.primary != n {
+		return
+	}
 	s.demote(n)
 	s.runFor(1e9)
 	if n.eng == nil || o.eng == nil || s.roleHolder() != nil {
@@ -191,11 +210,11 @@ func (s *Sim) putBackPrimary(*node, *wire, bool) {
 	s.promote(o, false)
 	s.runFor(500e6)
 	s.workload(20e6)
-	if o.eng == nil || s.model.primary != o || !s.inSync(o, n) || o.eng.Metadata().Current&^1 != kept[0].super.Current&^1 {
+	if o.eng == nil || s.model.primary != o || !s.inSync(o, n) || o.eng.Metadata().Current&^1 != kept.current {
 		return
 	}
 	s.crash(o, false)
-	s.restart(n, kept)
+	s.restart(n, func() { kept.putBack(n) })
 	s.start(o)
 	s.runFor(s.rng.Int64N(2e9))
 }

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/leg"
 )
 
 // node is one machine: an engine while it runs, and what survives it.
@@ -11,7 +12,9 @@ type node struct {
 	sim           *Sim
 	index         int
 	eng           *engine.Engine
-	inc           int // counts starts
+	cfg           engine.Config
+	set           *leg.Set // its legs' metadata
+	inc           int      // counts starts
 	disks         []*disk
 	wants         []bool // per node: a connection is wanted
 	pausedUntil   int64
@@ -23,9 +26,10 @@ type node struct {
 	asked         map[uint64]uint64 // fencing epochs that peers want accepted, by question
 	promised      uint64            // highest fencing epoch that it has said yes to
 	suspends      int               // commands to suspend its I/O
+	spare         []version         // what its disks hold where the volume may grow
 	frozen        bool              // it has said that its I/O is suspended and drained
 	stranger      bool              // it has met a node with unrelated data
-	kept          []mdStore         // metadata of an earlier time, by leg
+	kept          *keptMetadata     // metadata of an earlier time
 	fence         uint64            // highest fencing epoch that it has accepted
 	target        bool              // a resync from another node is under way
 	primary       bool              // it has answered a promotion, and no demotion since
@@ -33,6 +37,7 @@ type node struct {
 	ticking       int64
 	depth         int
 	queue         []engine.Event
+	out           []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.
@@ -56,7 +61,8 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 		n.queue = n.queue[1:]
 		s.Steps++
 		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, nil)
+		out := n.eng.Step(s.now, &e, n.out[:0])
+		n.out = out
 		inc := n.inc
 		for i := range out {
 			if n.inc != inc || n.eng == nil {
@@ -157,12 +163,8 @@ func (s *Sim) start(n *node) {
 	n.queue, n.ticking = nil, 0
 	n.replies, n.asked = map[uint64]func(engine.Err){}, map[uint64]uint64{}
 	n.primary, n.frozen = false, false
-	md, ok := s.load(n)
-	if !ok {
-		s.trace("n%d: no usable metadata", n.index)
-		md = nil
-	}
-	eng, out := engine.New(s.now, s.config(n), md, nil)
+	n.cfg = s.config(n)
+	eng, out := engine.New(s.now, n.cfg, s.load(n), nil)
 	n.eng = eng
 	n.fence = eng.View().Fence
 	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
@@ -177,76 +179,6 @@ func (s *Sim) start(n *node) {
 			s.command(n, engine.Event{Cmd: engine.CmdConnect, Peer: rowOf(n.index, j)}, nil)
 		}
 	}
-}
-
-// format gives a node fresh metadata.
-func (s *Sim) format(n *node) {
-	for _, d := range n.disks {
-		d.md.super = s.freshSuper()
-	}
-}
-
-func (s *Sim) freshSuper() *engine.Super {
-	return &engine.Super{
-		Seq: 1, Current: engine.JustCreated, Size: uint64(s.prof.blocks) * blockSize, Flags: engine.SuperClean, LegGen: 2,
-	}
-}
-
-// load reads the metadata as the host would.
-func (s *Sim) load(n *node) (*engine.Loaded, bool) {
-	supers := make([]*engine.Super, len(n.disks))
-	for i, d := range n.disks {
-		if !d.gone {
-			supers[i] = d.md.super
-		}
-	}
-	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
-	if !ok {
-		for i, x := range supers {
-			if x != nil {
-				s.trace("n%d leg %d: seq %d legs %x past %x rows %x", n.index, i, x.Seq, x.LegGen, x.LegPast, x.Rows[8:12])
-			}
-		}
-		return nil, false
-	}
-	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}
-	d := n.disks[best]
-	for slot := range uint16(64) {
-		if x, there := d.md.al[slot]; there {
-			md.Hot = append(md.Hot, engine.ALUpdate{Slot: slot, Extent: x})
-		}
-	}
-	for i, other := range n.disks {
-		if i == best || up>>i&1 == 0 {
-			continue
-		}
-		for slot := range uint16(64) {
-			if x, there := other.md.al[slot]; there && d.md.al[slot] != x {
-				md.HotToo = append(md.HotToo, x)
-			}
-		}
-	}
-	count := (int(md.Super.Size) + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
-	for row := range md.Bitmaps {
-		md.Bitmaps[row] = s.loadBitmap(d, row, count)
-	}
-	return md, true
-}
-
-func (s *Sim) loadBitmap(d *disk, row, count int) []uint64 {
-	words := make([]uint64, 0, (count+63)/64)
-	for page := 0; page*64 < count; page++ {
-		key := pageKey{row, page}
-		switch w, there := d.md.pages[key]; {
-		case d.md.bad[key] && s.mut&engine.MutTrustBadPage == 0:
-			words = append(words, ^uint64(0))
-		case !there || d.md.bad[key]:
-			words = append(words, 0)
-		default:
-			words = append(words, w...)
-		}
-	}
-	return words
 }
 
 // crash ends a node: a killed process leaves the disks' caches alone, a power loss does not.

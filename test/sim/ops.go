@@ -148,22 +148,6 @@ func (s *Sim) forcedSecond() {
 	s.healWire(w)
 }
 
-func (s *Sim) removeLeg(n *node) {
-	if s.prof.legs == 1 || n.eng == nil {
-		return
-	}
-	leg := s.rng.IntN(s.prof.legs)
-	s.command(n, engine.Event{Cmd: engine.CmdReadExclude, Leg: s.rng.IntN(s.prof.legs), Flag: s.rng.IntN(2) == 0}, nil)
-	if s.rng.IntN(3) == 0 {
-		s.command(n, engine.Event{Cmd: engine.CmdLegRemove, Leg: leg}, nil)
-	} else {
-		n.disks[leg].gone = true
-	}
-	s.workload(20e6 + s.rng.Int64N(50e6))
-	n.disks[leg].gone = false
-	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: leg}, nil)
-}
-
 // operate gives one random command.
 func (s *Sim) operate(n *node) {
 	if n.eng == nil {
@@ -172,7 +156,9 @@ func (s *Sim) operate(n *node) {
 	other := s.nodes[(n.index+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	row := rowOf(n.index, other.index)
 	ev := engine.Event{Peer: row}
-	switch s.rng.IntN(13) {
+	switch s.rng.IntN(14) {
+	case 13:
+		ev.Cmd, ev.Leg, ev.Flag = engine.CmdReadExclude, s.rng.IntN(len(n.disks)), s.rng.IntN(2) == 0
 	case 12:
 		s.grow(n)
 		return

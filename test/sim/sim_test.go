@@ -32,7 +32,7 @@ type campaign struct {
 	fails atomic.Int64
 	mu    sync.Mutex
 	cover engine.Coverage
-	total struct{ steps, acked, reads, lossy int }
+	total struct{ steps, acked, reads, lossy, rots, rotReads, scrubbed int }
 }
 
 // TestSeeds plays seeds, as many at a time as there are processors. Flags: -seeds N, -first N, -story, -mutate RULE.
@@ -58,6 +58,8 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	d, n := time.Since(start), min(int(c.next.Load()), *seeds)
+	t.Logf("%d blocks rotted, %d reads of them, %d found by verify; %d read repairs, %d leg repairs",
+		c.total.rots, c.total.rotReads, c.total.scrubbed, c.cover.Repairs, c.cover.LegRepairs)
 	t.Logf("%d seeds in %v, %.0f a second, %d steps, %d writes acked, %d reads checked, %d lossy tenures",
 		n, d, float64(n)/d.Seconds(), c.total.steps, c.total.acked, c.total.reads, c.total.lossy)
 }
@@ -83,6 +85,9 @@ func (c *campaign) work(t *testing.T) {
 		c.total.acked += s.model.acked
 		c.total.reads += s.model.reads
 		c.total.lossy += s.model.lossy
+		c.total.rots += len(s.model.rots)
+		c.total.rotReads += s.model.rotReads
+		c.total.scrubbed += s.model.scrubbed
 		c.mu.Unlock()
 	}
 }
