@@ -59,11 +59,16 @@ func (s *Sim) hurt(round int) {
 	power := s.prof.power && r.IntN(2) == 0
 	sum := 0
 	for i := range troubles {
-		sum += troubles[i].weight
+		if s.Only == "" || s.Only == troubles[i].name {
+			sum += troubles[i].weight
+		}
 	}
 	x := r.IntN(sum)
 	for i := range troubles {
 		t := &troubles[i]
+		if s.Only != "" && s.Only != t.name {
+			continue
+		}
 		if x -= t.weight; x < 0 {
 			line := fmt.Sprintf("round %d: %s (n%d, link n%d-n%d, power loss %v)", round, t.name, n.index, w.a, w.b, power)
 			s.Script = append(s.Script, line)

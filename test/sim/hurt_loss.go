@@ -9,11 +9,18 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 		return
 	}
 	row := rowOf(n.index, w.node(1-w.side(n.index)))
-	s.cutWire(w, 3)
-	s.workloadUntil(5e9, func() bool { return n.eng == nil || n.eng.Peer(row).Conn < engine.Connected })
-	before := s.model.acked
-	more := s.rng.IntN(3)
-	s.workloadUntil(s.rng.Int64N(20e6), func() bool { return s.model.acked > before+more })
+	if s.rng.IntN(2) == 0 {
+		s.cutWire(w, 3)
+		s.workloadUntil(5e9, func() bool { return n.eng == nil || n.eng.Peer(row).Conn < engine.Connected })
+	} else {
+		s.workload(20e6)
+		n.slowMetaUntil = s.now + 20e6 // what has been promised already is not durable for a while
+		before := s.model.acked
+		s.sever(w)
+		s.runUntil(10e6, func() bool { return s.model.acked > before })
+	}
+	before, more := s.model.acked, s.rng.IntN(3)
+	s.workloadUntil(s.rng.Int64N(20e6), func() bool { return s.model.acked >= before+more })
 	s.crash(n, power)
 	s.healWire(w)
 	s.runFor(s.rng.Int64N(1e9))
@@ -21,7 +28,9 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 		for _, o := range s.running() {
 			s.promote(o, false)
 			s.runFor(500e6)
-			s.workload(s.rng.Int64N(50e6))
+			if s.rng.IntN(2) == 0 {
+				s.workload(s.rng.Int64N(50e6))
+			}
 			break
 		}
 	}

@@ -76,18 +76,33 @@ func (n *node) blank(b int) {
 
 // congest sends more than the link takes, and then nothing: the node that fell behind has to catch up with what it was only
 // told about.
-func (s *Sim) congest(*node, *wire, bool) {
+func (s *Sim) congest(_ *node, _ *wire, power bool) {
 	if n := s.model.primary; n == nil || n.eng == nil || !s.prof.pullAhead || s.prof.mode != engine.ModeA {
 		return
 	}
-	for _, o := range s.nodes {
-		if o != s.model.primary {
-			o.pausedUntil = s.now + 50e6
+	if s.rng.IntN(2) == 0 { // at the end of a resync, whose last acknowledgements are late
+		if n, o := s.beginResync(false); o != nil {
+			s.hot = 3
+			s.workloadUntil(200e6, func() bool { return o.eng == nil || o.eng.Peer(rowOf(o.index, n.index)).Dirty < 4 })
+			o.slowUntil = s.now + 4e6
+			s.workload(60e6)
+			s.hot = 0
+		}
+	} else {
+		for _, o := range s.nodes {
+			if o != s.model.primary {
+				o.pausedUntil = s.now + 50e6
+			}
 		}
 	}
 	s.workloadUntil(100e6, func() bool { return s.inState(engine.Ahead) != nil })
 	s.workload(s.rng.Int64N(20e6))
 	s.quiet()
+	if o := s.inState(engine.Behind); o != nil && s.rng.IntN(2) == 0 {
+		s.runFor(s.rng.Int64N(1e9))
+		s.crash(o, power)
+		s.start(o)
+	}
 	s.runFor(3e9)
 	s.quiesce()
 }
@@ -129,7 +144,7 @@ func (n *node) keepMetadata() *keptMetadata {
 func (s *Sim) restart(n *node, change func()) {
 	s.crash(n, false)
 	change()
-	n.track, n.promised, n.partial, n.kept = nil, 0, false, nil
+	n.track, n.solo, n.promised, n.partial, n.kept = nil, nil, 0, false, nil
 	s.start(n)
 }
 

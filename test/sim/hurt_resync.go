@@ -2,10 +2,13 @@ package sim
 
 import "pollux/bdev/replicated/engine"
 
-// quietResync lets a node fall behind the Primary and begin to resync, while the front end is silent: nothing flushes the
-// target's disks but the resync itself. Half of the time the source is Secondary by then, so that nobody starts a new
-// generation when the other one goes. It returns source and target, or nil.
-func (s *Sim) quietResync() (source, target *node) {
+// quietResync is beginResync where, half of the time, the source is Secondary by then, so that nobody starts a new generation
+// when the other one goes.
+func (s *Sim) quietResync() (source, target *node) { return s.beginResync(s.rng.IntN(2) == 0) }
+
+// beginResync lets a node fall behind the Primary and begin to resync, while the front end is silent: nothing flushes the
+// target's disks but the resync itself. It returns source and target, or nil.
+func (s *Sim) beginResync(demoted bool) (source, target *node) {
 	s.startAll()
 	s.healAll()
 	n := s.model.primary
@@ -20,7 +23,7 @@ func (s *Sim) quietResync() (source, target *node) {
 	s.sever(w)
 	s.workload(20e6 + s.rng.Int64N(60e6))
 	s.quiet()
-	if s.rng.IntN(2) == 0 && n.eng != nil {
+	if demoted && n.eng != nil {
 		s.demote(n)
 		s.runFor(500e6)
 	}
@@ -221,7 +224,14 @@ func (s *Sim) promoteInResync() {
 		}
 	}
 	s.promote(n, false)
-	s.workload(200e6)
+	if s.workload(s.rng.Int64N(200e6)); s.rng.IntN(2) == 0 {
+		for _, w := range s.wires {
+			s.sever(w) // what only the target has does not count
+		}
+		s.workload(10e6)
+		s.healAll()
+		s.workload(500e6)
+	}
 	if n.eng == nil {
 		return
 	}

@@ -254,6 +254,9 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	case engine.EvWrite:
 		m.acked++
 		s.watchAck(n, a.Mask)
+		if a.Mask == engine.HostBit && s.prof.mode == engine.ModeC {
+			s.acknowledgedAlone(n, r)
+		}
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++

@@ -27,6 +27,7 @@ type node struct {
 	promised      uint64            // highest fencing epoch that it has said yes to
 	suspends      int               // commands to suspend its I/O
 	spare         []version         // what its disks hold where the volume may grow
+	solo          []version         // by block: the newest write that this node has acknowledged alone
 	frozen        bool              // it has said that its I/O is suspended and drained
 	stranger      bool              // it has met a node with unrelated data
 	kept          *keptMetadata     // metadata of an earlier time
@@ -187,7 +188,7 @@ func (s *Sim) crash(n *node, power bool) {
 		return
 	}
 	if power {
-		n.track = nil // what goes back to what it was does not count as a change
+		n.track, n.solo = nil, nil // what goes back to what it was does not count as a change, nor as a promise
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
 	n.eng = nil

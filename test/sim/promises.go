@@ -19,6 +19,9 @@ func (s *Sim) watchResync(n *node, v *engine.View, source int) {
 	}
 	if source < 0 && n.target && v.Disk == engine.UpToDate {
 		s.watchResyncEnd(n)
+		for _, o := range s.nodes {
+			o.solo = nil
+		}
 	}
 	if source < 0 && v.Disk != engine.UpToDate {
 		n.pulled = nil
@@ -39,6 +42,30 @@ func (s *Sim) watchResyncEnd(n *node) {
 				s.violate("block %d: the resync of node %d ends with version %d; its source, node %d, holds %d", b, n.index, x, o.index, y)
 				return
 			}
+		}
+	}
+}
+
+// acknowledgedAlone notes a write that no other node has a part in (M3).
+func (s *Sim) acknowledgedAlone(n *node, r *request) {
+	if n.solo == nil {
+		n.solo = make([]version, s.prof.blocks)
+	}
+	for b := r.lo; b < r.hi; b++ {
+		n.solo[b] = max(n.solo[b], r.vers[b-r.lo])
+	}
+}
+
+// watchAlone: who has acknowledged alone is not overwritten by a node that missed it, whoever was promoted since: that is a
+// split brain, and somebody has to decide.
+func (s *Sim) watchAlone(n, source *node) {
+	if n.solo == nil || s.prof.splitBrain || s.forgiven {
+		return
+	}
+	for b, v := range n.solo {
+		if c := s.lowest(s.content(source, b)); c < v {
+			s.violate("block %d: node %d has acknowledged version %d alone and is overwritten by node %d, which holds %d", b, n.index, v, source.index, c)
+			return
 		}
 	}
 }

@@ -185,7 +185,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	}
 	const mut = engine.MutNoALOnCrash
 	shortest := 1 << 10
-	for seed := range uint64(4) {
+	for seed := range uint64(12) {
 		c := Shrink(seed, mut)
 		if c == nil {
 			continue

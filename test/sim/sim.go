@@ -55,6 +55,7 @@ type Sim struct {
 	Skip       map[int]bool // rounds that are left out
 	Failure    string
 	Script     []string // what went wrong in each round
+	Only       string   // the one trouble that there is; empty is all
 	mut        engine.Mutation
 	rng        *rand.Rand
 	now        int64
@@ -221,7 +222,7 @@ func (s *Sim) chooseProfile() profile {
 	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
-	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(3) == 0; p.lossy {
+	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(2) == 0; p.lossy {
 		p.afterSB = [3]engine.Policy{}
 		p.rrConflict = engine.PolicyDisconnect
 	}

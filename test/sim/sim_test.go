@@ -17,6 +17,7 @@ var (
 	first  = flag.Uint64("first", 0, "first seed")
 	trace  = flag.Bool("story", false, "print what happens; use with -seeds 1")
 	mutate = flag.String("mutate", "", "rule to switch off")
+	only   = flag.String("only", "", "the one trouble that every round makes; see hurt.go")
 )
 
 // coverageSeeds is the number of seeds that must have reached everything that the engine can do.
@@ -35,7 +36,8 @@ type campaign struct {
 	total struct{ steps, acked, reads, lossy, rots, rotReads, scrubbed int }
 }
 
-// TestSeeds plays seeds, as many at a time as there are processors. Flags: -seeds N, -first N, -story, -mutate RULE.
+// TestSeeds plays seeds, as many at a time as there are processors. Flags: -seeds N, -first N, -story, -mutate RULE, -only
+// TROUBLE.
 func TestSeeds(t *testing.T) {
 	start := time.Now()
 	c := &campaign{}
@@ -72,12 +74,17 @@ func (c *campaign) work(t *testing.T) {
 			return
 		}
 		s := New(*first+i, c.mut)
+		s.Only = *only
 		if *trace {
 			s.Trace = func(l string) { fmt.Println(l) }
 		}
 		if f := s.Run(); f != "" {
 			c.fails.Add(1)
-			t.Errorf("%s\nthe seed as it was: %s", Shrink(s.Seed, c.mut).story(c.mut), f)
+			if s.Only != "" {
+				t.Errorf("seed %d: %s", s.Seed, f)
+			} else {
+				t.Errorf("%s\nthe seed as it was: %s", Shrink(s.Seed, c.mut).story(c.mut), f)
+			}
 		}
 		c.mu.Lock()
 		c.cover.Add(&s.Cover)

@@ -60,6 +60,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 	}
 	n.target = true
 	m := &s.model
+	s.watchAlone(n, s.nodes[source])
 	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
 		for b := range m.blocks {
 			f, g := m.floor(b, n.index), m.floor(b, source)

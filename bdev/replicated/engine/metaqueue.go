@@ -156,9 +156,6 @@ func (e *Engine) emitPages(refs []pageRef) {
 			continue
 		}
 		now := b.page(r.page)
-		if e.mutated(MutForgetClearedBits) {
-			clear(r.words)
-		}
 		for i := range now {
 			if i < len(r.words) && r.words[i]&^now[i] != 0 {
 				b.removed[r.page] = true

@@ -57,7 +57,6 @@ const (
 	MutNoPromoteFlush                            // a new Primary does not flush what the last one wrote here
 	MutNoReconnectFlush                          // what a peer wrote over an ended connection is not flushed
 	MutTrustLegs                                 // after a crash the legs of a node count as equal
-	MutForgetClearedBits                         // bits cleared during a flush are cleared in the page that follows it
 	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
 	MutTargetCounts                              // a target's own copy is worth an acknowledgement
 	mutEnd
@@ -75,7 +74,7 @@ var MutationNames = []string{
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
-	"no-start-flush", "no-promote-flush", "no-reconnect-flush", "trust-legs", "forget-cleared-bits",
+	"no-start-flush", "no-promote-flush", "no-reconnect-flush", "trust-legs",
 	"clear-outside-sync", "target-counts",
 }
 
