@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 
 	"pollux/bdev/replicated/engine"
 )
@@ -12,43 +13,57 @@ type trouble struct {
 	name   string
 	weight int
 	make   func(s *Sim, n *node, w *wire, power bool)
+	fits   func(*profile) bool // worlds in which it happens; nil is all
 }
 
-// troubles is what a round chooses from.
+// troubles is what a round chooses from. Those of rare worlds weigh more there.
 var troubles []trouble
 
 func init() { // the functions reach the table through Sim.hurt
 	troubles = []trouble{
-		{"crash and fail over", 2, (*Sim).crashAndFailOver},
-		{"crash of all", 1, (*Sim).crashOfAll},
-		{"cut", 2, (*Sim).cut},
-		{"reset of a connection", 1, (*Sim).resetConnection},
-		{"pause", 1, (*Sim).pause},
-		{"switchover", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.switchover() }},
-		{"command", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.operate(n) }},
-		{"repair", 4, (*Sim).repair},
-		{"forced second Primary", 1, (*Sim).splitBrain},
-		{"legs", 2, func(s *Sim, n *node, _ *wire, power bool) { s.hurtLegs(n, power) }},
-		{"decay", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.decay(n) }},
-		{"crash in a resync", 2, func(s *Sim, _ *node, _ *wire, power bool) { s.crashInResync(power) }},
-		{"crash in a quiet resync", 2, (*Sim).crashInQuietResync},
-		{"crash at the end of a resync", 2, (*Sim).crashAtResyncEnd},
-		{"promotion in a resync", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.promoteInResync() }},
-		{"crash after the loss of a leg", 1, func(s *Sim, n *node, _ *wire, power bool) { s.crashAfterLegLoss(n, power) }},
-		{"crash after the loss of a link", 2, func(s *Sim, _ *node, w *wire, power bool) { s.crashAfterLinkLoss(w, power) }},
-		{"crash after the loss of all disks", 1, (*Sim).crashAfterDiskLoss},
-		{"crash after a flush", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.crashAfterFlush() }},
-		{"kill and power loss", 1, (*Sim).killThenPowerLoss},
-		{"reconnection with slow writes", 2, (*Sim).reconnectStalled},
-		{"fencing", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.fenceOff(n) }},
-		{"crash after fencing", 1, (*Sim).crashAfterFencing},
-		{"corruption and verify", 1, (*Sim).corruptAndVerify},
-		{"congestion", 1, (*Sim).congest},
-		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }},
-		{"older metadata put back", 1, (*Sim).putBackMetadata},
-		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary},
-		{"new metadata", 1, (*Sim).recreateStranger},
+		{"crash and fail over", 2, (*Sim).crashAndFailOver, nil},
+		{"crash of all", 1, (*Sim).crashOfAll, nil},
+		{"cut", 2, (*Sim).cut, nil},
+		{"reset of a connection", 1, (*Sim).resetConnection, nil},
+		{"pause", 1, (*Sim).pause, nil},
+		{"switchover", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.switchover() }, nil},
+		{"command", 4, func(s *Sim, n *node, _ *wire, _ bool) { s.operate(n) }, nil},
+		{"repair", 4, (*Sim).repair, nil},
+		{"forced second Primary", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
+		{"legs", 3, func(s *Sim, n *node, _ *wire, power bool) { s.hurtLegs(n, power) }, hasLegs},
+		{"crash after the loss of a leg", 2, func(s *Sim, n *node, _ *wire, power bool) { s.crashAfterLegLoss(n, power) }, hasLegs},
+		{"decay", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.decay(n) }, nil},
+		{"crash in a resync", 2, func(s *Sim, _ *node, _ *wire, power bool) { s.crashInResync(power) }, nil},
+		{"crash in a quiet resync", 2, (*Sim).crashInQuietResync, nil},
+		{"crash at the end of a resync", 2, (*Sim).crashAtResyncEnd, nil},
+		{"promotion in a resync", 3, func(s *Sim, _ *node, _ *wire, _ bool) { s.promoteInResync() }, nil},
+		{"reconnection with slow writes", 2, (*Sim).reconnectStalled, nil},
+		{"crash after the loss of a link", 3, func(s *Sim, _ *node, w *wire, power bool) { s.crashAfterLinkLoss(w, power) }, nil},
+		{"crash after the loss of all disks", 2, (*Sim).crashAfterDiskLoss, func(p *profile) bool { return p.diskless }},
+		{"crash after a flush", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.crashAfterFlush() }, losesPower},
+		{"kill and power loss", 2, (*Sim).killThenPowerLoss, losesPower},
+		{"fencing", 2, func(s *Sim, n *node, _ *wire, _ bool) { s.fenceOff(n) }, fences},
+		{"crash after fencing", 1, (*Sim).crashAfterFencing, fences},
+		{"corruption and verify", 1, (*Sim).corruptAndVerify, nil},
+		{"congestion", 10, (*Sim).congest, func(p *profile) bool { return p.pullAhead && p.mode == engine.ModeA }},
+		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }, nil},
+		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},
+		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary, func(p *profile) bool { return p.mode == engine.ModeC }},
+		{"new metadata", 1, (*Sim).recreateStranger, splits},
 	}
+}
+
+func splits(p *profile) bool     { return p.splitBrain }
+func fences(p *profile) bool     { return p.fencing }
+func losesPower(p *profile) bool { return p.power }
+func hasLegs(p *profile) bool    { return slices.Max(p.legs[:p.nodes]) > 1 }
+
+// weightIn is how often a trouble happens in the world of a seed.
+func (s *Sim) weightIn(t *trouble) int {
+	if t.fits != nil && !t.fits(&s.prof) || s.Only != "" && s.Only != t.name {
+		return 0
+	}
+	return t.weight
 }
 
 // hurt lets one thing go wrong, or lets the operator do one thing.
@@ -59,17 +74,15 @@ func (s *Sim) hurt(round int) {
 	power := s.prof.power && r.IntN(2) == 0
 	sum := 0
 	for i := range troubles {
-		if s.Only == "" || s.Only == troubles[i].name {
-			sum += troubles[i].weight
-		}
+		sum += s.weightIn(&troubles[i])
+	}
+	if sum == 0 {
+		return // the one trouble there is does not fit this world
 	}
 	x := r.IntN(sum)
 	for i := range troubles {
 		t := &troubles[i]
-		if s.Only != "" && s.Only != t.name {
-			continue
-		}
-		if x -= t.weight; x < 0 {
+		if x -= s.weightIn(t); x < 0 {
 			line := fmt.Sprintf("round %d: %s (n%d, link n%d-n%d, power loss %v)", round, t.name, n.index, w.a, w.b, power)
 			s.Script = append(s.Script, line)
 			s.trace("%s", line)
@@ -106,12 +119,6 @@ func (s *Sim) cut(_ *node, w *wire, _ bool) {
 func (s *Sim) resetConnection(_ *node, w *wire, _ bool) {
 	if w.conn != nil {
 		s.closeSide(w.conn, s.rng.IntN(2), true)
-	}
-}
-
-func (s *Sim) splitBrain(*node, *wire, bool) {
-	if s.prof.splitBrain {
-		s.forcedSecond()
 	}
 }
 
@@ -166,7 +173,7 @@ func (s *Sim) quiet() bool {
 
 // fenceOff tells a node of a fencing epoch that somebody else was given.
 func (s *Sim) fenceOff(n *node) {
-	if !s.prof.fencing || n.eng == nil {
+	if n.eng == nil {
 		return
 	}
 	s.fence++

@@ -41,7 +41,7 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 // the disks that come back with it must not count as good.
 func (s *Sim) crashAfterDiskLoss(*node, *wire, bool) {
 	n := s.model.primary
-	if !s.prof.diskless || n == nil || n.eng == nil {
+	if n == nil || n.eng == nil {
 		return
 	}
 	s.workload(5e6)
@@ -62,7 +62,7 @@ func (s *Sim) crashAfterDiskLoss(*node, *wire, bool) {
 // has to have everything.
 func (s *Sim) crashAfterFlush() {
 	n := s.model.primary
-	if n == nil || n.eng == nil || !s.prof.power {
+	if n == nil || n.eng == nil {
 		return
 	}
 	s.workload(5e6)
@@ -102,7 +102,7 @@ func (s *Sim) crashAfterFlush() {
 // the killed process had left in the cache was read and relied on meanwhile.
 func (s *Sim) killThenPowerLoss(*node, *wire, bool) {
 	n := s.model.primary
-	if n == nil || n.eng == nil || !s.prof.power {
+	if n == nil || n.eng == nil {
 		return
 	}
 	s.workload(5e6)
@@ -124,7 +124,7 @@ func (s *Sim) killThenPowerLoss(*node, *wire, bool) {
 
 // crashAfterFencing ends a node in the moment in which it has accepted a fencing epoch.
 func (s *Sim) crashAfterFencing(n *node, _ *wire, power bool) {
-	if !s.prof.fencing || n.eng == nil {
+	if n.eng == nil {
 		return
 	}
 	n.slowMetaUntil = s.now + 100e6

@@ -77,10 +77,10 @@ func (n *node) blank(b int) {
 // congest sends more than the link takes, and then nothing: the node that fell behind has to catch up with what it was only
 // told about.
 func (s *Sim) congest(_ *node, _ *wire, power bool) {
-	if n := s.model.primary; n == nil || n.eng == nil || !s.prof.pullAhead || s.prof.mode != engine.ModeA {
+	if n := s.model.primary; n == nil || n.eng == nil {
 		return
 	}
-	if s.rng.IntN(2) == 0 { // at the end of a resync, whose last acknowledgements are late
+	if s.rng.IntN(4) > 0 { // at the end of a resync, whose last acknowledgements are late
 		if n, o := s.beginResync(false); o != nil {
 			s.hot = 3
 			s.workloadUntil(200e6, func() bool { return o.eng == nil || o.eng.Peer(rowOf(o.index, n.index)).Dirty < 4 })
@@ -98,7 +98,7 @@ func (s *Sim) congest(_ *node, _ *wire, power bool) {
 	s.workloadUntil(100e6, func() bool { return s.inState(engine.Ahead) != nil })
 	s.workload(s.rng.Int64N(20e6))
 	s.quiet()
-	if o := s.inState(engine.Behind); o != nil && s.rng.IntN(2) == 0 {
+	if o := s.inState(engine.Behind); o != nil && s.rng.IntN(4) > 0 {
 		s.runFor(s.rng.Int64N(1e9))
 		s.crash(o, power)
 		s.start(o)
@@ -204,7 +204,7 @@ func (s *Sim) knowsAsOld(n *node, uuid uint64) bool {
 // data and one generation say that they crashed as Primary.
 func (s *Sim) putBackPrimary(*node, *wire, bool) {
 	n := s.model.primary
-	if n == nil || n.eng == nil || s.prof.mode != engine.ModeC || len(n.disks) > 1 {
+	if n == nil || n.eng == nil || len(n.disks) > 1 {
 		return // what several legs may differ in is in the activity log that would be lost
 	}
 	o := s.other(n)
