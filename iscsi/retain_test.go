@@ -228,9 +228,11 @@ func TestWhatIsNotKept(t *testing.T) {
 		retain uint32
 		end    func(*host)
 	}{
-		"logout":      {20, func(h *host) { h.ask(iscsi.OpLogout, func(p *iscsi.PDU) { p.SetImmediate(true) }) }},
-		"no time":     {0, (*host).cut},
-		"cold reset":  {20, func(h *host) { h.ask(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetImmediate(true); p.SetFunction(7) }) }},
+		"logout":  {20, func(h *host) { h.ask(iscsi.OpLogout, func(p *iscsi.PDU) { p.SetImmediate(true) }) }},
+		"no time": {0, (*host).cut},
+		"cold reset": {20, func(h *host) {
+			h.ask(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetImmediate(true); p.SetFunction(7) })
+		}},
 		"no grace":    {20, func(h *host) { h.g.must(h.g.server.RequestLogout("disk1", 0)); h.g.Advance(2 * iscsi.LogoutGrace) }},
 		"no target":   {20, func(h *host) { h.g.must(h.g.server.DeleteTarget("disk1")) }},
 		"kept before": {20, func(h *host) { h.cut(); h.g.must(h.g.server.DeleteTarget("disk1")) }},
