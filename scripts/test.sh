@@ -44,7 +44,7 @@ race() {
 benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
 # What waits more than it computes runs many at a time.
-live() { drive target quickstart fault bench gate -parallel 8; }
+live() { drive target quickstart fault bench gate md -parallel 8; }
 # The cluster in simulation: POLLUX_SIM_SEEDS seeds, transcripts, coverage, every mutation.
 sim() { gotest -timeout 7200s -tags invariants ./test/sim -seeds "${POLLUX_SIM_SEEDS:-1000}"; }
 interop() { drive interop; }
