@@ -1,6 +1,13 @@
 package reactor
 
-import "pollux/reactor/uring"
+import (
+	"fmt"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"pollux/reactor/uring"
+)
 
 // Op is a source of operations on r's ring: it owns a slot of the completion table. user_data is its slot and
 // generation, so that a late completion of an earlier owner is recognised and only gives back what it carries.
@@ -175,9 +182,19 @@ func (r *Reactor) enter() int {
 	return r.submit() + int(r.ring.Ready()-before)
 }
 
-// submit enters the kernel without waiting. Every error means: try again in the next pass.
+// submit enters the kernel without waiting.
 func (r *Reactor) submit() int {
 	r.stats.Enters++
-	n, _ := r.ring.Enter()
+	n, errno := r.ring.Enter()
+	r.entered(errno)
 	return n
+}
+
+// entered takes the error of an enter. All mean: try again in the next pass, but one. EBADR says that the kernel has thrown
+// completions away, since it had no memory to keep what the queue has no room for. Nobody knows whose they were, and those
+// operations would never end: it is better to be started anew.
+func (r *Reactor) entered(errno syscall.Errno) {
+	if errno == unix.EBADR {
+		panic(fmt.Sprintf("reactor %d: the kernel is out of memory and has dropped completions of %d operations in flight", r.id, r.stats.InFlight))
+	}
 }

@@ -114,12 +114,13 @@ func (r *Reactor) sleep() {
 	}
 }
 
-// ringWait enters the kernel to wait. Every error means: try again in the next pass.
+// ringWait enters the kernel to wait.
 func (r *Reactor) ringWait(timeout time.Duration) {
 	if r.recv != nil {
 		r.recv.Publish()
 	}
-	_, _ = r.ring.Wait(timeout)
+	_, errno := r.ring.Wait(timeout)
+	r.entered(errno)
 }
 
 // checkpoint is a call that the compiler may not inline and whose frame is large enough to need a stack check: there the

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -32,8 +33,9 @@ type surroundings struct {
 	user    int    // runs as this user, without privileges; 0: as we do
 	memlock int64  // RLIMIT_MEMLOCK in bytes; -1: as it is
 	nofile  int64  // RLIMIT_NOFILE; -1: as it is
-	tmpfs   string // a folder that becomes a small file system of its own, in a mount namespace of the server
-	size    string // of tmpfs, as mount takes it
+	small   string // a folder that becomes a small file system of its own, in a mount namespace of the server
+	size    string // of a tmpfs there, as mount takes it
+	image   string // of the file system there; none: a tmpfs
 }
 
 // usual are surroundings as they are.
@@ -43,7 +45,7 @@ func usual() surroundings { return surroundings{memlock: -1, nofile: -1} }
 func (s surroundings) wrap() []string {
 	return []string{
 		"/proc/self/exe", confineCommand, fmt.Sprintf("-no-uring=%t", s.noURing), fmt.Sprintf("-user=%d", s.user),
-		fmt.Sprintf("-memlock=%d", s.memlock), fmt.Sprintf("-nofile=%d", s.nofile), "-tmpfs=" + s.tmpfs, "-size=" + s.size, "--",
+		fmt.Sprintf("-memlock=%d", s.memlock), fmt.Sprintf("-nofile=%d", s.nofile), "-small=" + s.small, "-size=" + s.size, "-image=" + s.image, "--",
 	}
 }
 
@@ -55,8 +57,9 @@ func confine(args []string) error {
 	flags.IntVar(&s.user, "user", 0, "")
 	flags.Int64Var(&s.memlock, "memlock", -1, "")
 	flags.Int64Var(&s.nofile, "nofile", -1, "")
-	flags.StringVar(&s.tmpfs, "tmpfs", "", "")
+	flags.StringVar(&s.small, "small", "", "")
 	flags.StringVar(&s.size, "size", "", "")
+	flags.StringVar(&s.image, "image", "", "")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -71,16 +74,23 @@ func confine(args []string) error {
 }
 
 func (s surroundings) mount() error {
-	if s.tmpfs == "" {
+	if s.small == "" {
 		return nil
 	}
 	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
 		return fmt.Errorf("mount namespace: %w", err)
 	}
-	return errors.Join(
-		unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""),
-		unix.Mount("tmpfs", s.tmpfs, "tmpfs", 0, "mode=0777,size="+s.size),
-	)
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return err
+	}
+	if s.image == "" {
+		return unix.Mount("tmpfs", s.small, "tmpfs", 0, "mode=0777,size="+s.size)
+	}
+	// The loop device goes with the namespace.
+	if out, err := exec.Command("mount", "-o", "loop", s.image, s.small).CombinedOutput(); err != nil {
+		return fmt.Errorf("mount %s: %w: %s", s.image, err, out)
+	}
+	return nil
 }
 
 func limit(resource int, n int64) error {
@@ -133,6 +143,19 @@ func needRoot(t *testing.T) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("only root makes these surroundings")
+	}
+}
+
+// needLoop skips the test where there are no loop devices.
+func needLoop(t *testing.T) {
+	t.Helper()
+	control, err := unix.Open("/dev/loop-control", unix.O_RDWR|unix.O_CLOEXEC, 0)
+	if err == nil {
+		_, err = unix.IoctlRetInt(control, unix.LOOP_CTL_GET_FREE)
+		_ = unix.Close(control)
+	}
+	if err != nil {
+		t.Skipf("no loop devices: %v", err)
 	}
 }
 

@@ -41,6 +41,11 @@ type disk struct {
 
 func logIn(t *testing.T, server *target.Server, lun int) *disk {
 	t.Helper()
+	return logInTo(t, server, "disk", lun)
+}
+
+func logInTo(t *testing.T, server *target.Server, node string, lun int) *disk {
+	t.Helper()
 	g, err := reactor.Start(reactor.Config{Cores: []int{-1}})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func logIn(t *testing.T, server *target.Server, lun int) *disk {
 	ctx, cancel := context.WithTimeout(t.Context(), surroundingsLimit)
 	t.Cleanup(cancel)
 	c, err := initiator.Dial(ctx, g.Reactors()[0], server.Portal(), initiator.Config{
-		Offers: initiator.Offers("iqn.2026-01.test:fault", target.IQN("disk")), Strict: true,
+		Offers: initiator.Offers("iqn.2026-01.test:fault", target.IQN(node)), Strict: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -149,25 +154,47 @@ func addFile(t *testing.T, server *target.Server, path string) {
 }
 
 // TestFullDisk: a LUN on a file system without space answers SPACE ALLOCATION FAILED WRITE PROTECT (SBC-4 4.7.3.6), keeps what it
-// holds, and goes on when there is space again.
+// holds, and goes on when there is space again. On tmpfs its file is used by threads, on ext4 with O_DIRECT by the ring.
 func TestFullDisk(t *testing.T) {
 	needRoot(t)
-	const space, filler = "8m", 4 << 20
+	t.Run("tmpfs", func(t *testing.T) {
+		around := usual()
+		around.size = "8m"
+		testFullDisk(t, around, true)
+	})
+	t.Run("ext4", func(t *testing.T) {
+		const space = 16 << 20
+		target.NeedProgram(t, "mke2fs", "mount")
+		needLoop(t)
+		around := usual()
+		around.image = filepath.Join(t.TempDir(), "ext4")
+		if err := errors.Join(os.WriteFile(around.image, nil, 0o600), os.Truncate(around.image, space)); err != nil {
+			t.Fatal(err)
+		}
+		target.Run(t, surroundingsLimit, "mke2fs", "-q", "-t", "ext4", "-m", "0", around.image)
+		testFullDisk(t, around, false)
+	})
+}
+
+func testFullDisk(t *testing.T, around surroundings, threads bool) {
+	const filler = 4 << 20
 	cfg := oneMalloc()
 	cfg.Dir = folderOf(t, 0)
-	around := usual()
-	around.tmpfs, around.size = filepath.Join(cfg.Dir, "small"), space
-	if err := os.Mkdir(around.tmpfs, 0o700); err != nil {
+	around.small = filepath.Join(cfg.Dir, "small")
+	if err := os.Mkdir(around.small, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	cfg.Wrap = around.wrap()
 	server := target.Start(t, cfg)
 	// The file system is the server's alone; we see it through its process.
-	seen := fmt.Sprintf("/proc/%d/root%s", server.PID(), around.tmpfs)
+	seen := fmt.Sprintf("/proc/%d/root%s", server.PID(), around.small)
 	if err := errors.Join(os.WriteFile(seen+"/filler", make([]byte, filler), 0o600), os.WriteFile(seen+"/lun", nil, 0o600), os.Truncate(seen+"/lun", lunSize)); err != nil {
 		t.Fatal(err)
 	}
-	addFile(t, server, around.tmpfs+"/lun")
+	addFile(t, server, around.small+"/lun")
+	if told := linesWith(server.Log(), "through the page cache"); (len(told) > 0) != threads {
+		t.Errorf("a file used by threads: %t, the target says %q", threads, told)
+	}
 	d, memory := logIn(t, server, 1), logIn(t, server, 0)
 
 	written := 0
@@ -422,15 +449,4 @@ func TestStoppedProcess(t *testing.T) {
 			}
 		})
 	}
-}
-
-// TestLogThatCannotBeWritten: a full disk under the log stops nobody.
-func TestLogThatCannotBeWritten(t *testing.T) {
-	cfg := oneMalloc()
-	cfg.Args = []string{"-L", "all"}
-	cfg.Wrap = []string{"sh", "-c", `exec "$@" >/dev/full 2>&1`, "sh"}
-	server := target.Start(t, cfg)
-	d := logIn(t, server, 0)
-	d.mustTell("a write", d.write(0, 1), good)
-	d.holds(0, 1)
 }

@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"math/rand/v2"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -15,9 +17,13 @@ import (
 // Bounds of the runs here.
 const (
 	benchLimit      = 2 * time.Minute
-	killRounds      = 3
-	killRoundsFull  = 1000
-	benchBetweenOps = 5000 // writes that a round lets through before the server is killed
+	killRounds      = 3    // of each configuration
+	killRoundsFull  = 1000 // of all of them
+	killCommands    = 15000
+	killReads       = 30 // percent
+	killWritesFirst = 500
+	killWritesLast  = 5000 // a round's server is killed after so many writes at the latest
+	benchBetweenOps = 5000
 )
 
 // bench runs `pollux bench` and returns its report, what it said, and its exit status.
@@ -86,38 +92,60 @@ func TestStampsAreFound(t *testing.T) {
 
 // TestAcknowledgedWritesSurviveKill: what was acknowledged is in the file, whenever the server dies; the generator logs in again.
 func TestAcknowledgedWritesSurviveKill(t *testing.T) {
+	configs := target.UnderTest(t)
 	rounds := killRounds
 	if target.Full() {
-		rounds = killRoundsFull
+		rounds = killRoundsFull / len(configs)
 	}
-	for _, cfg := range target.UnderTest(t) {
+	for _, cfg := range configs {
 		t.Run(cfg.String(), func(t *testing.T) {
 			cfg.Nodes = []target.Node{{Name: "disk", LUNs: []target.LUN{{Backing: target.AIO, BlockSize: 512, Size: lunSize}}}}
 			server := target.Start(t, cfg)
+			var sum killed
 			for round := range rounds {
-				killUnderLoad(t, server, round)
+				sum.add(killUnderLoad(t, server, round))
 				if t.Failed() {
 					t.Fatalf("in round %d", round)
 				}
+				if (round+1)%100 == 0 {
+					t.Logf("after %d rounds: %+v", round+1, sum)
+				}
 			}
+			t.Logf("%d rounds: %+v", rounds, sum)
 		})
 	}
 }
 
-func killUnderLoad(t *testing.T, server *target.Server, round int) {
+// killed is what the generator reports of a round, or of many.
+type killed struct {
+	Writes     int `json:"writes"`
+	Checked    int `json:"checked"` // reads whose blocks were compared with what had been acknowledged
+	Mismatches int `json:"mismatches"`
+	Reconnects int `json:"reconnects"`
+}
+
+func (k *killed) add(o killed) {
+	k.Writes, k.Checked = k.Writes+o.Writes, k.Checked+o.Checked
+	k.Mismatches, k.Reconnects = k.Mismatches+o.Mismatches, k.Reconnects+o.Reconnects
+}
+
+// killUnderLoad kills the server in the middle of the generator's writes, at a point that differs from round to round.
+func killUnderLoad(t *testing.T, server *target.Server, round int) killed {
 	t.Helper()
+	const connections = 2
 	type result struct {
 		report map[string]any
 		words  string
 		status int
 	}
-	before := writes(t, server)
 	done := make(chan result, 1)
+	after := writes(t, server) + killWritesFirst + rand.New(rand.NewPCG(1, uint64(round))).IntN(killWritesLast-killWritesFirst+1)
 	go func() {
-		report, words, status := bench(t, "--verify", "--read-share", "30", "--connections", "2", "--depth", "16", "--duration", "2s", server.URL("disk", 0))
+		report, words, status := bench(t, "--verify", "--read-share", strconv.Itoa(killReads), "--connections", strconv.Itoa(connections),
+			"--depth", "16", "--count", strconv.Itoa(killCommands), "--seed", strconv.Itoa(round+1), server.URL("disk", 0))
 		done <- result{report, words, status}
 	}()
-	for until := time.Now().Add(benchLimit); writes(t, server) < before+benchBetweenOps; {
+	for until := time.Now().Add(benchLimit); writes(t, server) < after; {
 		if time.Now().After(until) {
 			t.Fatal("the load does not write")
 		}
@@ -129,9 +157,15 @@ func killUnderLoad(t *testing.T, server *target.Server, round int) {
 		t.Error(err)
 	}
 	r := <-done
-	if r.status != 0 || r.report["mismatches"] != 0.0 || r.report["reconnects"] != 2.0 {
-		t.Errorf("round %d: status %d, %v\n%s", round, r.status, r.report, r.words)
+	var sum killed
+	text, err := json.Marshal(r.report)
+	if err == nil {
+		err = json.Unmarshal(text, &sum)
 	}
+	if err != nil || r.status != 0 || sum.Mismatches != 0 || sum.Checked == 0 || sum.Reconnects != connections {
+		t.Errorf("round %d: status %d, %v, %v\n%s", round, r.status, r.report, err, r.words)
+	}
+	return sum
 }
 
 // writes is how many the server's bdevs have done since it started.

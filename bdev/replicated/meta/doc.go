@@ -10,14 +10,21 @@
 //
 // On a device of its own the same areas are its tail, and there is no data before them.
 //
-// A superblock is written to the copy that is not the current one, with a higher sequence number and FUA; the valid copy
-// with the higher number counts. The activity log is a ring of transactions: each carries what it changes and a window of
+// A superblock is written with a higher sequence number and FUA to the copy that does not count, and when that is durable to
+// the other one; only then has it been written. The valid copy with the higher number counts. So a write that is torn leaves
+// the older copy, which is what counted, and a sector that rots or a write that is lost later leaves one with the same
+// contents: with a single new copy, the loss of that one would silently bring an old generation back. The activity log is a ring of transactions: each carries what it changes and a window of
 // the whole slot table, so that the last few rebuild the table. A bitmap page holds 32,256 bits of one slot.
 //
 // # What corruption costs
 //
 // A bitmap page that cannot be believed counts as all ones; an activity log that does not rebuild the whole table makes
 // everything hot. Both cost a resync and nothing else. Two bad superblocks refuse the disk: nothing says whose data it is.
+//
+// A page that was written to the wrong place is not believed there. In its right place an older page is left that has nothing
+// wrong with it. Of a superblock there is the other copy; a transaction of the activity log is missed when the next one tells
+// the whole table without it, a bitmap page never. So on a node with several legs in sync the host takes the sum of what all
+// of them say (package leg); on the only leg, a metadata write that the disk acknowledges and loses is not found.
 //
 // # DRBD's metadata
 //

@@ -207,7 +207,8 @@ func compareLess(t *testing.T, before *Store, m memory, what string) {
 	}
 }
 
-// TestSuperblockSurvivesTornWrite: the copy that counts is never the one being written.
+// TestSuperblockSurvivesTornWrite cuts a write of the superblock at every sector of both copies: either the old or the new
+// contents count, and from the end of the first copy on the new.
 func TestSuperblockSurvivesTornWrite(t *testing.T) {
 	m, s := create(t, 1<<20, Options{})
 	for n := range 5 {
@@ -216,14 +217,57 @@ func TestSuperblockSurvivesTornWrite(t *testing.T) {
 		if err := s.WriteSuper(); err != nil {
 			t.Fatal(err)
 		}
-		for cut := 0; cut < PageSize; cut += 512 {
+		for cut := 0; cut <= 2*PageSize; cut += 512 {
 			torn := append(memory(nil), before...)
-			at := s.Layout.Super(s.copy)
-			copy(torn[at:at+int64(cut)], m[at:])
-			got := reopen(t, torn)
-			if got.Super.Fence != uint64(n) && got.Super.Fence != uint64(max(n-1, 0)) {
-				t.Fatalf("fence %d after a torn write of %d", got.Super.Fence, n)
+			for i, copyOf := range [2]int{s.copy, 1 - s.copy} {
+				at := s.Layout.Super(copyOf)
+				part := min(max(cut-i*PageSize, 0), PageSize)
+				copy(torn[at:at+int64(part)], m[at:])
+			}
+			want := uint64(n)
+			if cut < PageSize {
+				want = uint64(max(n-1, 0))
+			}
+			// The last sectors of the page are zero in both versions, so it is whole a little earlier.
+			if got := reopen(t, torn).Super.Fence; got != want && got != uint64(n) {
+				t.Fatalf("fence %d after %d bytes of the write of %d", got, cut, n)
 			}
 		}
+	}
+}
+
+// TestOneRottenSuperblockChangesNothing: what was written counts, whichever copy is lost.
+func TestOneRottenSuperblockChangesNothing(t *testing.T) {
+	m, s := create(t, 1<<20, Options{})
+	for n := range 3 {
+		s.Super.Current = uint64(0x100 * (n + 1))
+		if err := s.WriteSuper(); err != nil {
+			t.Fatal(err)
+		}
+		for i := range 2 {
+			damaged := append(memory(nil), m...)
+			damaged[s.Layout.Super(i)+700] ^= 1
+			if got := reopen(t, damaged).Super; got != s.Super {
+				t.Errorf("without copy %d: %+v, want %+v", i, got, s.Super)
+			}
+		}
+	}
+}
+
+// TestTransactionInTheWrongPlace: it lies over another one, which is gone, so nothing says any more what is hot.
+func TestTransactionInTheWrongPlace(t *testing.T) {
+	m, s := create(t, 1<<20, Options{ALPages: 4, ALSlots: 8})
+	for n := range 6 {
+		if err := s.WriteTransaction([]Update{{uint16(n), uint32(n)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var p Page
+	if _, err := s.NextTransaction([]Update{{6, 6}}, &p); err != nil {
+		t.Fatal(err)
+	}
+	m.WriteAt(p[:], s.Layout.AL(6%4))
+	if _, all := reopen(t, m).Hot(); !all {
+		t.Error("the log is trusted although its newest transactions are lost")
 	}
 }
