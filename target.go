@@ -61,7 +61,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 		return nil, fmt.Errorf("reactors: %w", err)
 	}
 	t.registry = bdev.NewRegistry(t.group, part("bdev"))
-	t.devices = scsi.NewDevices(t.group, t.registry)
+	t.devices = scsi.NewDevices(t.group, t.registry, part("scsi"))
 	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi"), Coalesce: flags.coalesce})
 	t.rpc = rpc.New(rpc.Options{
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
@@ -78,8 +78,10 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 	return t, nil
 }
 
-// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors.
+// stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors. What waits for
+// somebody else is told first, so that neither a call nor a session has to wait with it.
 func (t *target) stop(ctx context.Context) error {
+	t.registry.Ending()
 	return errors.Join(t.rpc.Close(), t.iscsi.Close(ctx), t.registry.Close(), t.stopReactors())
 }
 

@@ -215,6 +215,18 @@ func (g *Registry) tellFollowers(c Change, d *Device) {
 	}
 }
 
+// Ending tells the modules that the target begins to end. Devices go on serving until Close.
+func (g *Registry) Ending() {
+	g.mu.Lock()
+	modules := slices.Clone(g.modules)
+	g.mu.Unlock()
+	for _, m := range modules {
+		if m.Ending != nil {
+			m.Ending()
+		}
+	}
+}
+
 // Close removes all devices, the last registered first, and ends the modules. Everything that had them open is told.
 func (g *Registry) Close() error {
 	var first error

@@ -68,6 +68,8 @@ type Module struct {
 	Name string
 	// Examine looks at a new device and may claim it and register others. Control plane.
 	Examine func(d *Device)
+	// Ending is called when the target begins to end, while devices still serve: from now on nothing may wait for long.
+	Ending func()
 	// Close ends the module after all its devices are gone.
 	Close func() error
 }

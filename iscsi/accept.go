@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"strings"
 
 	"pollux/reactor"
@@ -56,6 +57,7 @@ func (l *local) accept(fd int, tag int32) {
 	l.pending++
 	l.count(countAccepted)
 	c := &loginConn{local: l, tag: tag, view: view}
+	c.in.NoAHS = true
 	c.login.Admit = c.admit
 	c.login.Start()
 	c.opening.ask.Bind(func() { l.server.home.ask(&c.opening) })
@@ -128,7 +130,9 @@ func (c *loginConn) End(h *BHS, _ Fault) bool {
 	case LoginGoOn:
 		c.sayIt()
 	case LoginOver:
-		c.local.count(countLoginRefused)
+		if c.login.Redirect == "" {
+			c.local.count(countLoginRefused)
+		}
 		c.sayLast()
 	case LoginDone:
 		c.state = loginAsking
@@ -156,6 +160,10 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 		if !c.view.allows(t, c.tag, names.InitiatorName, c.sock.RemoteAddr().Addr()) {
 			return LoginAuthorizationFailure
 		}
+		if l.Redirect = t.redirectOf(c.tag); l.Redirect != "" {
+			c.local.count(countRedirected)
+			return LoginMovedTemporarily
+		}
 		c.opening.target = t
 		policy = t.auth
 		t.require(&own)
@@ -169,7 +177,7 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 // askHome asks for the session that the login has negotiated.
 func (c *loginConn) askHome() {
 	o, l := &c.opening, &c.login
-	o.params, o.tsih, o.from = l.Keys.Result, l.TSIH, c.local
+	o.params, o.tsih, o.cid, o.from = l.Keys.Result, l.TSIH, l.CID, c.local
 	o.key = sessionKey{initiator: strings.ToLower(o.params.InitiatorName), isid: l.ISID, portalGroup: c.tag}
 	if o.target != nil {
 		o.key.target = o.target.Name
@@ -260,13 +268,7 @@ func (c *loginConn) Fill() {
 
 // statSN is the number of the next response.
 func (c *loginConn) statSN() uint32 {
-	first := uint32(1)
-	for _, n := range []uint32{c.local.server.initialStatSN, c.view.options.InitialStatSN} {
-		if n != 0 {
-			first = n
-		}
-	}
-	return first + c.sent
+	return cmp.Or(c.view.options.InitialStatSN, c.local.server.initialStatSN) + c.sent
 }
 
 func (c *loginConn) end() {

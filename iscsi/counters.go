@@ -35,7 +35,7 @@ func faultName(f Fault) string {
 
 // harmless are the events that are no cause for a line in the log.
 var harmless = []string{
-	counterNames[countAccepted], counterNames[countSessions], counterNames[countStarved], counterNames[countAborted], counterNames[countRejects],
+	counterNames[countAccepted], counterNames[countSessions], counterNames[countRedirected], counterNames[countStarved], counterNames[countAborted], counterNames[countRejects],
 }
 
 // LogInterval is how often what went wrong is summed up in the log: one line at most, whatever peers do.

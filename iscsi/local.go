@@ -55,7 +55,13 @@ const (
 	countAcceptErrors
 	countLoginTimeout
 	countLoginRefused
+	countRedirected
 	countSessions
+	countFailed
+	countContinued
+	countExpired
+	countDisplaced
+	countWaitTimeout
 	countIgnoredCmdSN
 	countCmdSNGap
 	countStrayDataOut
@@ -79,7 +85,13 @@ var counterNames = [counterCount]string{
 	countAcceptErrors:     "accept_errors",
 	countLoginTimeout:     "login_timeouts",
 	countLoginRefused:     "logins_refused",
+	countRedirected:       "logins_redirected",
 	countSessions:         "sessions_opened",
+	countFailed:           "sessions_failed",
+	countContinued:        "sessions_continued",
+	countExpired:          "sessions_expired",
+	countDisplaced:        "sessions_displaced",
+	countWaitTimeout:      "login_waits_given_up",
 	countIgnoredCmdSN:     "commands_outside_window",
 	countCmdSNGap:         "command_gaps",
 	countStrayDataOut:     "stray_data_out",

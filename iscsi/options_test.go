@@ -50,7 +50,7 @@ func TestPortalsThatMakeNoSenseAreRefused(t *testing.T) {
 			t.Errorf("%s: taken", name)
 		}
 	}
-	for _, host := range []string{"127.0.0.1", "[::1]", "::1", "0.0.0.0", "[::]", "*"} {
+	for _, host := range []string{"127.0.0.1", "[::1]", "::1", "0.0.0.0", "[::]", "*", "[*]"} {
 		if _, err := iscsi.NewPortalGroup(1, []iscsi.Portal{{Host: host, Port: "3260"}}, false); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}

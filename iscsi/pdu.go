@@ -26,6 +26,9 @@ type Sink interface {
 // not validate: a Sink that stops at a header with an unbelievable length keeps it from being believed.
 type Decoder struct {
 	HeaderDigest, DataDigest bool // change them between PDUs only
+	// NoAHS shows a header that announces additional segments to the sink at once, without them: the sink must refuse it. In a
+	// login, where no PDU has any, a peer that speaks no iSCSI is so told apart by its first 48 bytes.
+	NoAHS bool
 
 	state  decodeState
 	stop   bool
@@ -98,9 +101,15 @@ func (d *Decoder) feedHeader(b []byte, length int, s Sink) []byte {
 	if d.have < length {
 		return b[n:]
 	}
-	if whole := d.headerLength(); d.have < whole {
+	switch whole := d.headerLength(); {
+	case d.NoAHS && whole > BHSLength:
+		d.stop = true
+		if s.Header(d.bhs(), nil) {
+			panic("iscsi: a sink takes additional header segments that its decoder does not")
+		}
+	case d.have < whole:
 		d.state = decodeAHS
-	} else {
+	default:
 		d.headerDone(s)
 	}
 	return b[n:]

@@ -18,15 +18,19 @@ type Portal struct {
 	Port string `json:"port"`
 }
 
-// address reads the portal: an IPv4 address, an IPv6 address in brackets or bare, and a port, 3260 if it is empty.
+// wildcards are SPDK's words for all addresses of the machine.
+var wildcards = map[string]string{"*": "0.0.0.0", "[*]": "[::]"}
+
+// address reads the portal: an IPv4 address, an IPv6 address in brackets or bare, or a wildcard, and a port, 3260 if it is empty. Names are
+// not resolved, as in SPDK: what a name stands for may change, and SendTargets and redirections compare addresses.
 func (p Portal) address() (netip.AddrPort, error) {
-	host := strings.TrimSuffix(strings.TrimPrefix(p.Host, "["), "]")
-	if host == "*" {
-		host = "0.0.0.0"
+	host := p.Host
+	if all, ok := wildcards[host]; ok {
+		host = all
 	}
-	addr, err := netip.ParseAddr(host)
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]"))
 	if err != nil {
-		return netip.AddrPort{}, fmt.Errorf("host %q is not an IPv4 or IPv6 address", p.Host)
+		return netip.AddrPort{}, fmt.Errorf("host %q is not an IPv4 or IPv6 address: names are not resolved, give the address, or 0.0.0.0 or [::] for all of the machine", p.Host)
 	}
 	if p.Port == "" {
 		return netip.AddrPortFrom(addr, 3260), nil

@@ -101,6 +101,9 @@ func (s *Server) writeConfig(context.Context) ([]rpc.ConfigEntry, error) {
 	}
 	for _, t := range c.targets {
 		entries = append(entries, rpc.ConfigEntry{Method: "iscsi_create_target_node", Params: targetResultOf(t)})
+		for _, to := range t.redirects {
+			entries = append(entries, rpc.ConfigEntry{Method: "iscsi_target_node_set_redirect", Params: to.params(t.Name)})
+		}
 	}
 	for _, g := range c.authGroups {
 		entries = append(entries, rpc.ConfigEntry{Method: "iscsi_create_auth_group", Params: authGroupResultOf(g)})

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -59,7 +61,7 @@ func TestMethodsAnswerAsSPDKDoes(t *testing.T) {
 	g.call("iscsi_create_portal_group", `{"tag":3,"portals":[{"host":"127.0.0.1","port":"3263"}],"wait":true,"private":true}`, yes)
 	g.call("iscsi_create_portal_group", `{"tag":3,"portals":[{"host":"127.0.0.1","port":"3264"}],"wait":true}`, "-32602 Invalid parameters: portal group 3 already exists")
 	g.call("iscsi_create_portal_group", `{"tag":4,"portals":[{"host":"127.0.0.1","port":"3263"}],"wait":true}`, "-32602 Invalid parameters: portal 127.0.0.1:3263 belongs to portal group 3")
-	g.call("iscsi_create_portal_group", `{"tag":4,"portals":[{"host":"nowhere","port":"3260"}]}`, `-32602 Invalid parameters: portal group 4: host "nowhere" is not an IPv4 or IPv6 address`)
+	g.call("iscsi_create_portal_group", `{"tag":4,"portals":[{"host":"nowhere","port":"3260"}]}`, `-32602 Invalid parameters: portal group 4: host "nowhere" is not an IPv4 or IPv6 address: names are not resolved, give the address, or 0.0.0.0 or [::] for all of the machine`)
 	g.call("iscsi_create_initiator_group", `{"tag":2,"initiators":["ANY"],"netmasks":["127.0.0.1/32"]}`, yes)
 	g.call("iscsi_create_initiator_group", `{"tag":2,"initiators":["ANY"],"netmasks":["127.0.0.1/32"]}`, "-32602 Invalid parameters: initiator group 2 already exists")
 	g.call("iscsi_create_auth_group", `{"tag":1,"secrets":[{"user":"u","secret":"s12345678901","muser":"m","msecret":"ms1234567890"}]}`, yes)
@@ -70,7 +72,7 @@ func TestMethodsAnswerAsSPDKDoes(t *testing.T) {
 	g.call("iscsi_target_node_add_lun", `{"name":"iqn.x","bdev_name":"A0"}`, "-32602 Invalid parameters: iqn.x: target node does not exist")
 	g.call("iscsi_target_node_set_auth", `{"name":"iqn.2016-06.io.spdk:disk9","chap_group":1,"require_chap":true}`, yes)
 	g.call("iscsi_target_node_set_auth", `{"name":"disk9","mutual_chap":true}`, "-32602 Invalid parameters: mutual_chap needs require_chap")
-	g.call("iscsi_target_node_set_redirect", `{"name":"iqn.2016-06.io.spdk:disk9","pg_tag":3,"redirect_host":"127.0.0.1","redirect_port":"3260"}`, "-32602 Failed to redirect target iqn.2016-06.io.spdk:disk9, (-22): Invalid argument")
+	g.call("iscsi_target_node_set_redirect", `{"name":"iqn.2016-06.io.spdk:disk9","pg_tag":3,"redirect_host":"127.0.0.1","redirect_port":"3260"}`, "-32602 Failed to redirect target iqn.2016-06.io.spdk:disk9, (-22): Invalid argument: portal group 3 is private: redirect from a public one")
 	g.call("iscsi_set_discovery_auth", `{"chap_group":1,"require_chap":true}`, yes)
 	g.call("iscsi_get_portal_groups", "null", `[{"tag":1,"portals":[{"host":"192.0.2.1","port":"3260"}],"private":false},{"tag":3,"portals":[{"host":"127.0.0.1","port":"3263"}],"private":true}]`)
 	g.call("iscsi_get_initiator_groups", "null", `[{"tag":1,"initiators":["ANY"],"netmasks":["ANY"]},{"tag":2,"initiators":["ANY"],"netmasks":["127.0.0.1/32"]}]`)
@@ -102,8 +104,14 @@ func TestConfigurationIsMadeAgain(t *testing.T) {
 	g.call("iscsi_create_portal_group", `{"tag":3,"portals":[{"host":"::1","port":"3263"}],"wait":true,"private":true}`, "true")
 	g.call("iscsi_portal_group_set_auth", `{"tag":3,"disable_chap":true}`, "true")
 	g.call("iscsi_create_auth_group", `{"tag":1,"secrets":[{"user":"u","secret":"s12345678901"}]}`, "true")
+	lun := fmt.Sprintf(`{"bdev_name":"Malloc0","lun_id":1,"ptpl_file":%q}`, filepath.Join(t.TempDir(), "pr.json"))
+	g.call("iscsi_target_node_add_lun", `{"name":"disk1",`+lun[1:], "true")
 	saved, err := g.rpc.SaveConfig(t.Context())
 	g.must(err)
+	text, err := json.Marshal(saved)
+	if g.must(err); !strings.Contains(string(text), lun) {
+		t.Errorf("saved without %s: %s", lun, text)
+	}
 	methods := []string{}
 	for _, s := range saved.Subsystems {
 		for _, e := range s.Config {

@@ -26,6 +26,7 @@ var layers = []struct {
 	{"bdev", []string{"reactor", "reactor/iobuf", "rpc"}},
 	{"bdev/replicated/engine", nil},
 	{"bdev/replicated/meta", nil},
+	{"bdev/replicated/leg", []string{"bdev/replicated/engine", "bdev/replicated/meta"}},
 	{"bdev/replicated", []string{"bdev", "reactor", "reactor/*", "rpc", "bdev/replicated/*"}},
 	{"bdev/*", []string{"bdev", "reactor", "reactor/*", "rpc"}},
 	{"scsi", []string{"bdev", "reactor", "reactor/iobuf", "rpc"}},

@@ -22,8 +22,10 @@ const (
 	kickLock                // the handler has lost its lock
 )
 
-// leavingPatience is how long a request may take once the device is being deleted.
-const leavingPatience = 3 * time.Second
+// leavingPatience is how long a request may take once the device is being deleted or the target ends; then its helper is killed.
+// It is shorter than what iSCSI gives initiators to log out, so that they have the answer. Afterwards handlers have stopPatience to
+// close.
+const leavingPatience = 2 * time.Second
 
 // opSet is what a handler has callouts for.
 type opSet struct {
@@ -44,7 +46,7 @@ type disk struct {
 	open      atomic.Int32           // queues; reactors write it
 	state     atomic.Uint32          // the supervisor writes it, reactors read it
 	helper    atomic.Pointer[helper] // likewise; set before stateUp
-	leaving   atomic.Bool            // the device is being deleted
+	leaving   atomic.Bool            // the device is being deleted, or the target ends
 	unflushed atomic.Bool            // writes have ended since the last flush; reactors write it, the supervisor reads it
 
 	kicks  atomic.Uint32 // reasons, by reactors; the supervisor takes them
@@ -107,10 +109,15 @@ func (d *disk) Supports(op bdev.Op) bool {
 	}
 }
 
-// Destroy ends the helper, with a clean close of the handler if it can be had.
+// Destroy ends the helper, with a clean close of the handler if it can be had. While the target ends, handlers close beside one
+// another, and it is Module.close that waits for them.
 func (d *disk) Destroy() error {
-	d.supervisor.end()
-	d.closePipes()
+	m := d.supervisor.module
+	if m.life.Err() == nil {
+		d.supervisor.end()
+		return nil
+	}
+	m.closing.Go(d.supervisor.end)
 	return nil
 }
 

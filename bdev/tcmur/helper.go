@@ -248,7 +248,7 @@ func (h *helper) awaitReady(ctx context.Context, timeout time.Duration) error {
 		case <-timer.C:
 			return fmt.Errorf("the handler has not opened the device within %v: %w", timeout, syscall.ETIMEDOUT)
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }
@@ -277,32 +277,40 @@ func (h *helper) kill() {
 	case <-h.exited:
 	default:
 		_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
+		_ = h.cmd.Process.Kill() // Should it have left its group, without which nothing else can be in it.
 	}
 	<-h.exited
 	h.leave.Do(func() { close(h.gone) })
 	_ = h.control.Close()
 }
 
-// stop has the helper end what it has begun and close its handler; after stopPatience it is killed.
-func (h *helper) stop() {
-	if h.send("stop") == nil {
-		timer := time.NewTimer(stopPatience)
-		defer timer.Stop()
-		events := h.events
-		for done := false; !done; {
-			select {
-			case <-h.exited:
-				done = true
-			case <-timer.C:
-				done = true
-			case _, ok := <-events:
-				if !ok {
-					events = nil
-				}
+// stop has the helper end what it has begun and close its handler; after stopPatience it is killed. The helper is gone either
+// way; the error is that the handler has not been closed.
+func (h *helper) stop() error {
+	err := h.send("stop")
+	if err == nil {
+		err = h.awaitExit(stopPatience)
+	}
+	h.kill()
+	return err
+}
+
+// awaitExit waits until the helper has ended by itself.
+func (h *helper) awaitExit(patience time.Duration) error {
+	timer := time.NewTimer(patience)
+	defer timer.Stop()
+	for events := h.events; ; {
+		select {
+		case <-h.exited:
+			return h.status
+		case <-timer.C:
+			return fmt.Errorf("it did not end within %v and was killed", patience)
+		case _, ok := <-events:
+			if !ok {
+				events = nil
 			}
 		}
 	}
-	h.kill()
 }
 
 // parse reads key=value fields, which a foreign process has written: what makes no sense is an error.

@@ -29,6 +29,7 @@ const (
 // supervisor looks after the helpers of one device: one goroutine, from the device's registration to its end. Control plane.
 type supervisor struct {
 	d      *disk
+	module *Module
 	group  *reactor.Group
 	dev    *bdev.Device
 	log    *slog.Logger
@@ -36,14 +37,15 @@ type supervisor struct {
 	image  *image // what must be checked before a handler may write again; nil for most
 	limit  int    // crashes within crashWindow
 
-	orders  chan order
-	ctx     context.Context // ends when the device is destroyed
-	cancel  context.CancelFunc
-	here    context.Context // ends when the device begins to be deleted: no more helpers
-	leave   context.CancelFunc
-	ended   chan struct{}
-	crashes []time.Time
-	size    uint64
+	orders   chan order
+	ctx      context.Context // ends when the device is destroyed
+	cancel   context.CancelFunc
+	here     context.Context // ends when the device begins to be deleted, or the target to end: no more helpers
+	leave    context.CancelFunc
+	unfollow func() bool // of the module's end
+	ended    chan struct{}
+	crashes  []time.Time
+	size     uint64
 
 	mu     sync.Mutex
 	report report
@@ -81,6 +83,11 @@ func (s *supervisor) run(h *helper) {
 			s.setOffline()
 			return
 		}
+		if s.here.Err() != nil {
+			s.log.Warn("the helper was killed while the device was being closed", "reason", o.why)
+			s.setOffline()
+			return
+		}
 		s.note(o)
 		if h = s.restart(o); h == nil {
 			s.setOffline()
@@ -111,7 +118,9 @@ func (s *supervisor) serve(h *helper) outcome {
 		case order := <-s.orders:
 			order.done <- s.obey(h, order)
 		case <-s.ctx.Done():
-			h.stop()
+			if err := h.stop(); err != nil {
+				s.log.Warn("the handler was not closed", "error", err)
+			}
 			return outcome{stop: true}
 		}
 	}
@@ -139,7 +148,7 @@ func (s *supervisor) kicks(h *helper) (outcome, bool) {
 		h.kill()
 		return outcome{why: fmt.Sprintf("a request took longer than %v", s.d.patience()), died: true, hang: true}, true
 	case why&kickLock != 0:
-		h.stop()
+		_ = h.stop() // Whether it is closed or not, there will be another.
 		return outcome{why: "the handler lost its lock"}, true
 	}
 	return outcome{}, false
@@ -153,10 +162,10 @@ func (s *supervisor) event(h *helper, m string) (outcome, bool) {
 			s.resized(size)
 		}
 	case strings.HasPrefix(m, "lost "):
-		h.stop()
+		_ = h.stop() // As above.
 		return outcome{why: "the handler lost its " + m[len("lost "):]}, true
 	case m == "timeout":
-		s.log.Warn("the handler reports a command that timed out")
+		s.launch.logs.write(slog.LevelWarn, "it reports a command that timed out")
 	}
 	return outcome{}, false
 }
@@ -168,7 +177,7 @@ func (s *supervisor) resized(size uint64) {
 	}
 	s.size = size
 	if err := s.dev.Resize(size >> s.d.shift); err != nil {
-		s.log.Warn("resize as the handler says", "size", size, "error", err)
+		s.launch.logs.write(slog.LevelWarn, fmt.Sprintf("resize to %d bytes as it says: %v", size, err))
 	}
 }
 
@@ -211,7 +220,7 @@ func (s *supervisor) reconfigure(h *helper, size uint64) error {
 		select {
 		case m, ok := <-h.events:
 			if !ok {
-				return errors.New("the helper died")
+				return fmt.Errorf("bdev %s: the helper died: %w", s.d.name, syscall.EIO)
 			}
 			if rc, is := strings.CutPrefix(m, "reconfigured "); is && rc != "0" {
 				return fmt.Errorf("bdev %s: the handler refuses %d bytes (%s)", s.d.name, size, rc)
@@ -222,7 +231,11 @@ func (s *supervisor) reconfigure(h *helper, size uint64) error {
 				s.d.kick(kickLock)
 			}
 		case <-timer.C:
-			return fmt.Errorf("bdev %s: the handler does not answer: %w", s.d.name, syscall.ETIMEDOUT)
+			h.kill() // A late answer would be taken for that of the next order.
+			return fmt.Errorf("bdev %s: the handler does not answer, its helper is restarted: %w", s.d.name, syscall.ETIMEDOUT)
+		case <-s.here.Done():
+			h.kill()
+			return fmt.Errorf("bdev %s: the device is being closed: %w", s.d.name, syscall.ESHUTDOWN)
 		}
 	}
 }
@@ -442,10 +455,18 @@ func (s *supervisor) lost() {
 	}
 }
 
-// end stops the helper and returns when the supervisor has ended.
+// depart is told that the device is to go: from now on nobody waits long for a handler that hangs, and there are no more helpers.
+func (s *supervisor) depart() {
+	s.d.leaving.Store(true)
+	s.leave()
+}
+
+// end stops the helper and returns when it and the supervisor are gone.
 func (s *supervisor) end() {
+	s.unfollow()
 	s.cancel()
 	<-s.ended
+	s.d.closePipes()
 }
 
 func (s *supervisor) setState(state string, pid int) {

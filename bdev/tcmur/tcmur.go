@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -55,10 +56,16 @@ type Options struct {
 	UUID        [16]byte
 }
 
+// errEnding is why nothing is opened any more.
+var errEnding = fmt.Errorf("the target is ending: %w", syscall.ESHUTDOWN)
+
 // Module makes devices of handlers. Control plane.
 type Module struct {
 	registry *bdev.Registry
 	config   Config
+	life     context.Context // ends when the target begins to end
+	ending   context.CancelCauseFunc
+	closing  sync.WaitGroup // supervisors that end beside one another while the target ends
 }
 
 // New makes the module over a registry.
@@ -69,7 +76,16 @@ func New(g *bdev.Registry, c Config) *Module {
 	if len(c.Dirs) == 0 {
 		c.Dirs = defaultDirs
 	}
-	return &Module{registry: g, config: c}
+	m := &Module{registry: g, config: c}
+	m.life, m.ending = context.WithCancelCause(context.Background())
+	g.AddModule(bdev.Module{Name: "tcmur", Ending: func() { m.ending(errEnding) }, Close: m.close})
+	return m
+}
+
+// close returns when the last helper is gone.
+func (m *Module) close() error {
+	m.closing.Wait()
+	return nil
 }
 
 // besideUs is where the helper is expected.
@@ -83,6 +99,10 @@ func besideUs() string {
 
 // Create opens a device through its handler and registers it.
 func (m *Module) Create(ctx context.Context, o Options) (string, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(m.life, func() { cancel(errEnding) })
+	defer stop()
 	o.setDefaults()
 	if err := m.check(&o); err != nil {
 		return "", err
@@ -102,23 +122,21 @@ func (m *Module) Create(ctx context.Context, o Options) (string, error) {
 	return o.Name, nil
 }
 
-// followRemoval has the supervisor know when the device begins to be removed, by whomever: from then on nobody waits long for a
-// handler that hangs, and there are no more helpers. (Destroy comes after the last request has ended.)
+// followRemoval has the supervisor know when the device begins to be removed, by whomever. (Destroy comes after the last request
+// has ended.)
 func (m *Module) followRemoval(name string, s *supervisor) {
 	var desc *bdev.Desc
 	var err error
 	opened := make(chan struct{})
 	desc, err = m.registry.Open(name, bdev.OpenOptions{Event: func(e bdev.Event) {
 		if e == bdev.EventRemove {
-			s.d.leaving.Store(true)
-			s.leave()
+			s.depart()
 			<-opened
 			desc.Close()
 		}
 	}})
 	if err != nil {
-		s.d.leaving.Store(true) // It is being removed already.
-		s.leave()
+		s.depart() // It is being removed already.
 	}
 	close(opened)
 }
@@ -157,7 +175,7 @@ func (m *Module) open(ctx context.Context, o Options) (*supervisor, *helper, err
 	if err != nil {
 		return nil, nil, err
 	}
-	log := m.registry.Log().With("bdev", o.Name)
+	log := m.registry.Log().With("bdev", o.Name, "handler", filepath.Base(path))
 	img, size, err := sizeOf(o)
 	if err != nil {
 		return nil, nil, err
@@ -172,7 +190,7 @@ func (m *Module) open(ctx context.Context, o Options) (*supervisor, *helper, err
 		return nil, nil, err
 	}
 	s := &supervisor{
-		d: d, group: m.registry.Group(), log: log, image: img, limit: o.RestartsMax,
+		d: d, module: m, group: m.registry.Group(), log: log, image: img, limit: o.RestartsMax,
 		orders: make(chan order), ended: make(chan struct{}),
 		launch: launch{
 			program: m.config.Helper, handler: path, cfg: o.Cfg, name: o.Name, size: size, blockSize: o.BlockSize,
@@ -182,6 +200,7 @@ func (m *Module) open(ctx context.Context, o Options) (*supervisor, *helper, err
 	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.here, s.leave = context.WithCancel(s.ctx)
+	s.unfollow = context.AfterFunc(m.life, s.depart)
 	d.supervisor, d.timeout = s, o.Timeout
 	h, err := startHelper(ctx, s.launch)
 	if err == nil {
@@ -199,9 +218,10 @@ func (m *Module) open(ctx context.Context, o Options) (*supervisor, *helper, err
 // abandon undoes open.
 func (s *supervisor) abandon(h *helper) {
 	if h != nil {
-		h.stop()
+		_ = h.stop() // The error that brought us here says more.
 		h.region.release()
 	}
+	s.unfollow()
 	s.cancel()
 	s.d.closePipes()
 }

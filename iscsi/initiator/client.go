@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 
 	"pollux/iscsi"
 	"pollux/reactor"
@@ -37,25 +38,67 @@ var (
 	ErrRejected = errors.New("target rejects the request")
 )
 
-// Dial connects to portal and logs in.
+// RedirectsMax is how many redirections one Dial follows.
+const RedirectsMax = 4
+
+// Dial connects to portal and logs in, there or where the target sends it (RFC 7143 6.3.1: status class 1).
 func Dial(ctx context.Context, r *reactor.Reactor, portal string, cfg Config) (*Client, error) {
+	for range RedirectsMax + 1 {
+		c, to, err := dial(ctx, r, portal, cfg)
+		if to == "" {
+			return c, err
+		}
+		if portal, err = redirectPortal(to); err != nil {
+			return nil, err
+		}
+	}
+	return nil, fmt.Errorf("log in to %s: redirected more than %d times", portal, RedirectsMax)
+}
+
+// redirectPortal is the portal of a TargetAddress: host, port, and perhaps a portal group tag (RFC 7143 13.8).
+func redirectPortal(address string) (string, error) {
+	address, _, _ = strings.Cut(address, ",")
+	if _, _, err := net.SplitHostPort(address); err == nil {
+		return address, nil
+	}
+	portal := net.JoinHostPort(strings.Trim(address, "[]"), "3260")
+	if _, _, err := net.SplitHostPort(portal); err != nil || address == "" {
+		return "", fmt.Errorf("%w: redirected to %q", ErrProtocol, address)
+	}
+	return portal, nil
+}
+
+// dial connects to one portal; to is where it sends the login instead.
+func dial(ctx context.Context, r *reactor.Reactor, portal string, cfg Config) (c *Client, to string, err error) {
 	nc, err := new(net.Dialer).DialContext(ctx, "tcp", portal)
 	if err != nil {
-		return nil, fmt.Errorf("connect to %s: %w", portal, err)
+		return nil, "", fmt.Errorf("connect to %s: %w", portal, err)
 	}
 	fd, err := sock.TakeOver(nc)
 	if err != nil {
-		return nil, fmt.Errorf("take over the connection to %s: %w", portal, err)
+		return nil, "", fmt.Errorf("take over the connection to %s: %w", portal, err)
 	}
-	c, err := Open(ctx, r, fd, cfg)
+	c, err = open(ctx, r, fd, cfg)
+	if err == nil {
+		return c, "", nil
+	}
+	if errors.Is(err, iscsi.LoginMovedTemporarily) || errors.Is(err, iscsi.LoginMovedPermanently) {
+		to = c.Session.Redirect()
+	}
+	return nil, to, fmt.Errorf("log in to %s: %w", portal, err)
+}
+
+// Open logs in over a connected descriptor, which it owns from then on. It follows no redirection.
+func Open(ctx context.Context, r *reactor.Reactor, fd int, cfg Config) (*Client, error) {
+	c, err := open(ctx, r, fd, cfg)
 	if err != nil {
-		return nil, fmt.Errorf("log in to %s: %w", portal, err)
+		return nil, err
 	}
 	return c, nil
 }
 
-// Open logs in over a connected descriptor, which it owns from then on.
-func Open(ctx context.Context, r *reactor.Reactor, fd int, cfg Config) (*Client, error) {
+// open is Open; after an error the client is closed, and only what it has heard can be asked.
+func open(ctx context.Context, r *reactor.Reactor, fd int, cfg Config) (*Client, error) {
 	c := &Client{Session: &Session{Config: cfg}, Reactor: r, ended: make(chan struct{})}
 	var err error
 	stopped := c.do(ctx, func(done func()) {
@@ -65,9 +108,8 @@ func Open(ctx context.Context, r *reactor.Reactor, fd int, cfg Config) (*Client,
 	})
 	if err = errors.Join(stopped, err); err != nil {
 		c.Close()
-		return nil, err
 	}
-	return c, nil
+	return c, err
 }
 
 // do runs start on the reactor and waits for its done; when ctx ends first the connection is closed, so that done is called.

@@ -30,24 +30,12 @@ func (s *Session) fill() {
 		return
 	case s.state != stateFull:
 		return
-	case s.sent.Queued(): // the previous send has ended, but who waits for it has not been told
-		s.conn.Dirty()
-		return
-	}
-	s.fills++
-	sent := 0
-	for s.fillOne() {
-		sent++
-		if !s.Config.Batch {
-			break
+	case s.Config.Batch:
+		for s.fillOne() {
 		}
-	}
-	if sent == 0 {
-		s.fills--
 		return
 	}
-	s.conn.OnSent(&s.sent)
-	if !s.Config.Batch && (s.bursts.size > 0 || s.answers.size > 0 || s.queue.head != nil) {
+	if s.fillOne() && (s.bursts.size > 0 || s.answers.size > 0 || s.queue.head != nil) {
 		s.conn.Dirty()
 	}
 }
@@ -169,11 +157,11 @@ func (s *Session) fillCommand(c *Command) bool {
 	putLongCDB(b[iscsi.BHSLength:iscsi.BHSLength+ahs], c.LongCDB)
 	s.seal(b)
 	if immediate > 0 {
-		c.fill = s.fills
+		c.fill = s.conn.Sending()
 		s.attach(c.Out[:immediate])
 	}
 	if unsolicited > 0 {
-		s.bursts.push(burst{command: c, itt: itt, ttt: iscsi.ReservedTag, lun: c.LUN, offset: immediate, length: unsolicited})
+		s.bursts.push(burst{command: c, itt: itt, ttt: iscsi.ReservedTag, lun: c.LUN, offset: immediate, length: unsolicited, dataSN: iscsi.FirstSN()})
 	}
 	return true
 }
@@ -242,7 +230,7 @@ func (s *Session) fillDataOut() bool {
 	h.SetDataSN(q.dataSN)
 	h.SetBufferOffset(q.offset)
 	s.seal(b)
-	q.command.fill = s.fills
+	q.command.fill = s.conn.Sending()
 	s.attach(q.command.Out[q.offset : q.offset+n])
 	q.offset, q.length, q.dataSN = q.offset+n, q.length-n, q.dataSN+1
 	if q.length == 0 {

@@ -150,7 +150,7 @@ func (q *ring[T]) drop() {
 func (s *Session) Submit(c *Command) {
 	c.entry.command = c
 	c.Result, c.Response, c.Status, c.Received, c.Residual, c.SenseLen = 0, 0, 0, 0, 0, 0
-	c.Overflow, c.Underflow, c.fill, c.dataSN, c.r2tSN, c.ITT = false, false, 0, 0, 0, iscsi.ReservedTag
+	c.Overflow, c.Underflow, c.fill, c.dataSN, c.r2tSN, c.ITT = false, false, 0, iscsi.FirstSN(), iscsi.FirstSN(), iscsi.ReservedTag
 	s.enqueue(&c.entry)
 }
 
@@ -207,21 +207,23 @@ func (s *Session) finish(tag uint32) {
 	if s.queue.head != nil {
 		s.conn.Dirty()
 	}
-	if c := e.command; c != nil && c.fill > s.done {
+	if c := e.command; c != nil && c.fill > s.conn.Sent() {
+		if s.held.head == nil {
+			s.conn.OnSent(&s.sent)
+		}
 		s.held.push(e)
 		return
 	}
 	e.complete()
 }
 
-// onSent is the end of a send: what waited for it completes.
+// onSent is the end of the send that data of the first task in held was in. A later send may be in flight by now, and data of tasks
+// behind it in there.
 func (s *Session) onSent() {
-	s.done = s.fills
-	s.releaseHeld()
-}
-
-func (s *Session) releaseHeld() {
-	for e := s.held.pop(); e != nil; e = s.held.pop() {
-		e.complete()
+	for s.held.head != nil && s.held.head.command.fill <= s.conn.Sent() {
+		s.held.pop().complete()
+	}
+	if s.held.head != nil {
+		s.conn.OnSent(&s.sent)
 	}
 }

@@ -24,6 +24,16 @@ func raw(b []byte) func(*Peer, *Stage) error {
 	return func(p *Peer, _ *Stage) error { return p.SendBytes(b) }
 }
 
+// announce is a case that sends a header alone, which says that so much follows.
+func announce(op iscsi.Opcode, ahs, data int) func(*Peer, *Stage) error {
+	var h iscsi.BHS
+	h.Clear(op)
+	h.SetFinal(true)
+	h.SetTotalAHSLength(ahs)
+	h.SetDataSegmentLength(data)
+	return raw(h[:])
+}
+
 // request is a case that sends a request with its numbers in order, after edit has changed it.
 func request(op iscsi.Opcode, edit func(*iscsi.PDU)) func(*Peer, *Stage) error {
 	return func(p *Peer, _ *Stage) error {
@@ -85,6 +95,11 @@ const hostName = "\n  InitiatorName=iqn.2024-01.com.example:iscsitest"
 // BeforeLogin are misbehaviours of peers that have not logged in.
 var BeforeLogin = []Case{
 	{Name: "HTTP request", Play: raw([]byte("GET / HTTP/1.1\r\nUser-Agent: " + strings.Repeat("scanner ", 30) + "\r\n\r\n")), Want: closed},
+	{Name: "a header of HTTP", Play: raw([]byte("GET /a/path/of/some/length HTTP/1.1\r\nHost: storage")[:iscsi.BHSLength]), Want: closed},
+	{Name: "command that announces additional headers", Play: announce(iscsi.OpSCSICommand, iscsi.AHSMax, 0), Want: refused(iscsi.LoginInvalidDuringLogin)},
+	{Name: "login that announces additional headers", Play: announce(iscsi.OpLogin, iscsi.AHSMax, 0), Want: closed},
+	{Name: "login that announces too much data", Play: announce(iscsi.OpLogin, 0, iscsi.LoginDataSegmentMax+1), Want: closed},
+	{Name: "Text Request that announces data", Play: announce(iscsi.OpText, 0, 512), Want: refused(iscsi.LoginInvalidDuringLogin)},
 	{Name: "zeroes", Play: raw(make([]byte, 4096)), Want: closed},
 	{Name: "ones", Play: raw(bytes.Repeat([]byte{0xff}, 4096)), Want: closed},
 	{Name: "command before login", Play: send("Command F R ITT=1 EDTL=512"), Want: closed},

@@ -130,6 +130,24 @@ func (w *World) attemptSocket(o *operation, s *socket) {
 	}
 }
 
+// SendNow takes what has room, by chance less or nothing. An error that an entry would meet is left to the entry.
+func (k *kernel) SendNow(fd int, m *uring.Msghdr) int32 {
+	w, s := k.w, k.w.sockets[int32(fd)]
+	if s == nil || s.out.reset || s.out.fin || s.out.gone || !s.writable() || w.chance(4) {
+		return -int32(syscall.EAGAIN)
+	}
+	b := gather(uring.Iovecs(m.Iov, int(m.Iovlen)))
+	n := min(s.out.room(), len(b))
+	if n > 0 && w.chance(3) {
+		n = 1 + w.rng.IntN(n)
+	}
+	if n == 0 {
+		return -int32(syscall.EAGAIN)
+	}
+	s.out.bytes = append(s.out.bytes, b[:n]...)
+	return int32(n)
+}
+
 // receive moves what has arrived into a provided buffer or into the entry's own.
 func (w *World) receive(o *operation, s *socket) {
 	switch {

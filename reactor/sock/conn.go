@@ -76,6 +76,9 @@ type Conn struct {
 	wantFill    bool
 	lastFill    bool // CloseAfterSend was called
 	flushMsg    reactor.Message
+	sends       uint64 // sets filled since Open
+	now         bool   // SendNow was called
+	flushing    bool
 	sendSince   int64 // start of the send in flight
 	sendTimer   reactor.Timer
 	sendTimeout time.Duration
@@ -95,6 +98,7 @@ func (c *Conn) Open(r *reactor.Reactor, fd int, h Handler) {
 	}
 	c.r, c.h, c.fd, c.state, c.host = r, h, fd, stateOpen, hostOf(r)
 	c.paused, c.eof, c.wantFill, c.lastFill, c.kept = false, false, false, false, c.kept[:0]
+	c.sends, c.now = 0, false
 	c.bind()
 	r.OpenOp(&c.recv, c.onRecv)
 	r.OpenOp(&c.send, c.onSend)

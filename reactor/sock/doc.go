@@ -13,7 +13,8 @@
 // # Sending
 //
 // A connection that has something to say calls Dirty. At the end of the pass, if no send is in flight, its handler's
-// Fill is called and queues headers and payloads until Room says no; all of it leaves in one sendmsg. What Fill could
+// Fill is called and queues headers and payloads until Room says no; all of it leaves in one sendmsg on the ring (SendNow: in
+// a system call of its own, and Fill is called again at once). What Fill could
 // not place is asked for again when that send has ended. The memory of a send (iovecs, headers) is borrowed from the
 // reactor while it is in flight, so that an idle connection holds none.
 //

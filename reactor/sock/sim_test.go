@@ -25,6 +25,7 @@ type talker struct {
 	fills  int
 	ends   []sock.Reason
 	closed bool // Close was called: no method but Closed may come any more
+	single bool // one piece per send
 	onRecv func()
 }
 
@@ -64,6 +65,12 @@ func (k *talker) Fill() {
 		m := &reactor.Message{}
 		m.Bind(func() { k.giveBack(buf) })
 		k.OnSent(m)
+		if k.single {
+			if len(k.output) > 0 {
+				k.Dirty()
+			}
+			return
+		}
 	}
 }
 
@@ -152,6 +159,9 @@ func oneLife(t *testing.T, seed uint64) {
 	fd, far := w.Connect()
 	far.SetWindow(1 + rng.IntN(5000))
 	k := newTalker(t, w.Reactors[0], fd)
+	if k.single = rng.IntN(2) == 0; k.single {
+		k.SendNow()
+	}
 	toTarget, toPeer := pattern(seed, rng.IntN(60_000)), pattern(seed+1, rng.IntN(60_000))
 	sentIn, sentOut := 0, 0
 	var got []byte
@@ -298,6 +308,38 @@ func TestDirtyManyTimesIsOneSend(t *testing.T) {
 	k.Close()
 	w.Run()
 	over(t, w)
+}
+
+// In one pass NowMax sends leave past the ring, and the next one through it; the rest goes on when that has ended. A socket that
+// takes no more has what is left sent through the ring.
+func TestSendsPastTheRing(t *testing.T) {
+	for _, window := range []int{1 << 20, 1000} {
+		w := reactortest.New(t, 1)
+		fd, far := w.Connect()
+		far.SetWindow(window)
+		k := newTalker(t, w.Reactors[0], fd)
+		k.single = true
+		k.SendNow()
+		const pieces = sock.NowMax + 10
+		out := pattern(1, 200*pieces)
+		k.say(out)
+		w.Step(0)
+		atOnce := min(sock.NowMax, window/201)
+		if s := sock.StatsOf(w.Reactors[0]); k.fills != atOnce+1 || s.BytesSent < uint64(atOnce*201) {
+			t.Errorf("window %d: %d fills, %d bytes in the first pass, want %d sends and one in the ring", window, k.fills, s.BytesSent, atOnce)
+		}
+		var got []byte
+		for range pieces {
+			w.Run()
+			got = append(got, far.Read()...)
+		}
+		if !bytes.Equal(unframe(t, got), out) || k.fills != pieces || k.lent != 0 {
+			t.Errorf("window %d: %d fills, %d buffers lent, bytes right: %v", window, k.fills, k.lent, bytes.Equal(unframe(t, got), out))
+		}
+		k.Close()
+		w.Run()
+		over(t, w)
+	}
 }
 
 func TestFillIsAskedAgainForWhatHadNoRoom(t *testing.T) {

@@ -14,6 +14,9 @@ type Kernel interface {
 	Enter(q *Ring, submit uint32, wait bool, timeout time.Duration) (taken int, errno syscall.Errno)
 	// RegisterBuffers makes b known under its group.
 	RegisterBuffers(b *BufRing) syscall.Errno
+	// SendNow sends what the socket fd takes of m without waiting, past the ring and in a system call of its own: the number
+	// of bytes or a negative errno, as in a completion. No Sendmsg of the same socket may be in flight.
+	SendNow(fd int, m *Msghdr) int32
 	// Features are what this kernel offers and what is not masked off.
 	Features() Features
 	// SetFixed registers mem, which stays where it is, as buffer index for SQE.Fixed; nil takes the registration back.

@@ -41,6 +41,11 @@ type disk struct {
 
 func logIn(t *testing.T, server *target.Server, lun int) *disk {
 	t.Helper()
+	return logInTo(t, server, "disk", lun)
+}
+
+func logInTo(t *testing.T, server *target.Server, node string, lun int) *disk {
+	t.Helper()
 	g, err := reactor.Start(reactor.Config{Cores: []int{-1}})
 	if err != nil {
 		t.Fatal(err)
@@ -49,7 +54,7 @@ func logIn(t *testing.T, server *target.Server, lun int) *disk {
 	ctx, cancel := context.WithTimeout(t.Context(), surroundingsLimit)
 	t.Cleanup(cancel)
 	c, err := initiator.Dial(ctx, g.Reactors()[0], server.Portal(), initiator.Config{
-		Offers: initiator.Offers("iqn.2026-01.test:fault", target.IQN("disk")), Strict: true,
+		Offers: initiator.Offers("iqn.2026-01.test:fault", target.IQN(node)), Strict: true,
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -16,59 +16,58 @@ type payload struct {
 type cell struct {
 	cur, dur       version
 	curSeq, durSeq uint64
+	unreadable     bool // until it is written again
+	worn           bool // neither readable nor writable
+	wasUnreadable  bool // unreadable until a write that a power loss may take back
 }
-
-// mdStore is the metadata area of one leg. Its writes are durable when they complete, and not before.
-type mdStore struct {
-	super *engine.Super
-	al    map[uint16]uint32
-	pages map[pageKey][]uint64
-	bad   map[pageKey]bool
-}
-
-type pageKey struct{ row, page int }
 
 // disk is one leg: blocks behind a volatile cache, and metadata.
 type disk struct {
-	cells  []cell
-	md     mdStore
-	seq    uint64
-	gone   bool // answers every request with an error
-	flight []*diskIO
+	cells           []cell
+	md              *region
+	seq             uint64
+	misdirected     int // writes of data and of metadata that will go elsewhere
+	misdirectedMeta int
+	gone            bool // answers every request with an error
+	flight          []*diskIO
 }
 
 // diskIO is a request that has not been answered.
 type diskIO struct {
 	node, leg, inc int
 	act            engine.Action
-	apply          func() // what it does to the disk
+	apply          func()      // what it does to the disk
+	pages          []pageWrite // of metadata, to be written after that one by one
 	meta           *metaWrite
-}
-
-func newDisk(blocks int) *disk {
-	return &disk{
-		cells: make([]cell, blocks),
-		md:    mdStore{al: map[uint16]uint32{}, pages: map[pageKey][]uint64{}, bad: map[pageKey]bool{}},
-	}
 }
 
 func (d *disk) write(block int, v version, fua bool) {
 	c := &d.cells[block]
 	d.seq++
 	c.cur, c.curSeq = v, d.seq
+	c.unreadable, c.wasUnreadable = false, !fua && (c.unreadable || c.wasUnreadable)
 	if fua {
 		c.dur, c.durSeq = v, d.seq
 	}
 }
 
-// snapshot is what a flush that starts now will have made durable when it ends.
-func (d *disk) snapshot() []cell { return append([]cell(nil), d.cells...) }
-
-func (d *disk) persist(snap []cell) {
-	for i := range d.cells {
-		if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
-			c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+// flush returns the end of a flush that starts now: what was in the cache then is durable.
+func (d *disk) flush(s *Sim) (end func()) {
+	var snap []cell
+	if n := len(s.spareCells); n > 0 {
+		snap, s.spareCells = s.spareCells[n-1], s.spareCells[:n-1]
+	}
+	snap = append(snap[:0], d.cells...)
+	until := d.md.seq
+	return func() {
+		for i := range d.cells {
+			if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
+				c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+				c.wasUnreadable = c.wasUnreadable && c.durSeq != c.curSeq
+			}
 		}
+		d.md.persist(until)
+		s.spareCells = append(s.spareCells, snap)
 	}
 }
 
@@ -77,6 +76,7 @@ func (d *disk) powerLoss(s *Sim) {
 	for i := range d.cells {
 		c := &d.cells[i]
 		if c.curSeq != c.durSeq {
+			c.unreadable = c.unreadable || c.wasUnreadable && s.rng.IntN(2) == 0
 			switch s.rng.IntN(5) {
 			case 0, 1:
 				c.cur = c.dur
@@ -85,11 +85,12 @@ func (d *disk) powerLoss(s *Sim) {
 			}
 		}
 		d.seq++
-		c.dur, c.curSeq, c.durSeq = c.cur, d.seq, d.seq
+		c.dur, c.curSeq, c.durSeq, c.wasUnreadable = c.cur, d.seq, d.seq, false
 	}
+	d.md.powerLoss(s)
 }
 
-func (s *Sim) blockRange(off uint64, n uint32) (lo, hi int) {
+func blockRange(off uint64, n uint32) (lo, hi int) {
 	return int(off / blockSize), int((off + uint64(n)) / blockSize)
 }
 
@@ -98,29 +99,14 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	d := n.disks[leg]
 	io := &diskIO{node: n.index, leg: leg, inc: n.inc, act: a, meta: part}
 	d.flight = append(d.flight, io)
-	var snap []cell
 	switch a.Kind {
 	case engine.ActLegFlush:
-		snap = d.snapshot()
-		io.apply = func() { d.persist(snap) }
-	case engine.ActMetaAL:
+		io.apply = d.flush(s)
+	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
+		io.pages = s.encode(n, leg, &a)
 		if a.Flag {
-			snap = d.snapshot()
+			io.apply = d.flush(s)
 		}
-		io.apply = func() {
-			if snap != nil {
-				d.persist(snap)
-			}
-			for _, u := range a.AL {
-				d.md.al[u.Slot] = u.Extent
-			}
-		}
-	case engine.ActMetaSuper:
-		io.apply = func() { d.md.super = a.Super }
-	case engine.ActMetaBitmap:
-		words := append([]uint64(nil), a.Words...)
-		key := pageKey{a.Peer, a.Page}
-		io.apply = func() { d.md.pages[key] = words; d.md.bad[key] = false }
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }
 	}
@@ -135,12 +121,16 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 }
 
 func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := a.Data.(*payload)
 	if p.late {
 		s.violate("node %d wrote data of a superseded fencing epoch", n.index)
 	}
 	for b := lo; b < hi; b++ {
+		if d.misdirected > 0 {
+			s.misdirect(d, b, p.vers[b-lo], a.FUA)
+			continue
+		}
 		d.write(b, p.vers[b-lo], a.FUA)
 	}
 }
@@ -157,10 +147,19 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 		s.after(n.pausedUntil-s.now+1, func() { s.diskDone(n, d, io) })
 		return
 	}
-	ok := !d.gone && !s.fails(n, io.act.Kind)
+	ok := !d.gone && !s.fails(n, io.act.Kind) && !d.mediumError(&io.act)
 	a := io.act
 	if ok && io.apply != nil {
 		io.apply()
+		io.apply = nil
+	}
+	if ok && len(io.pages) > 0 {
+		s.putMeta(d, &io.pages[0])
+		if io.pages = io.pages[1:]; len(io.pages) > 0 {
+			d.flight = append(d.flight, io)
+			s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })
+			return
+		}
 	}
 	ev := engine.Event{Kind: engine.EvLegDone, Leg: io.leg, ID: a.ID, OK: ok}
 	switch a.Kind {
@@ -176,7 +175,7 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 }
 
 func (s *Sim) readInto(ev *engine.Event, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := &payload{}
 	sum := uint64(14695981039346656037)
 	for b := lo; b < hi; b++ {
@@ -214,6 +213,20 @@ func (s *Sim) fails(n *node, k engine.ActionKind) bool {
 	return false
 }
 
+// mediumError reports that a request hits a block that cannot be read, or not even written.
+func (d *disk) mediumError(a *engine.Action) bool {
+	if a.Kind != engine.ActLegRead && a.Kind != engine.ActLegWrite {
+		return false
+	}
+	lo, hi := blockRange(a.Off, a.Len)
+	for _, c := range d.cells[lo:hi] {
+		if c.worn || c.unreadable && a.Kind == engine.ActLegRead {
+			return true
+		}
+	}
+	return false
+}
+
 // crash deals with what was under way: each request has reached the disk or not.
 func (d *disk) crash(s *Sim, power bool) {
 	flight := d.flight
@@ -221,8 +234,8 @@ func (d *disk) crash(s *Sim, power bool) {
 	for _, io := range flight {
 		switch {
 		case io.act.Kind == engine.ActLegRead || io.act.Kind == engine.ActLegFlush || d.gone:
-		case io.act.Kind == engine.ActMetaBitmap && s.rng.IntN(3) == 0:
-			d.md.bad[pageKey{io.act.Peer, io.act.Page}] = true
+		case io.meta != nil:
+			d.crashMeta(s, io, power)
 		case s.rng.IntN(2) == 0:
 			io.apply()
 		}

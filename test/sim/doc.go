@@ -3,9 +3,10 @@
 // power or pause, an operator who gives random commands, and a front end with overlapping requests. One seed decides all of
 // it, on one goroutine: the same seed is the same run.
 //
-// A run (ops.go) is a number of rounds, each some work of the front end and one thing that goes wrong (hurt.go); then all
-// faults end, and everything has to become equal in bounded time (recover.go). sim.go is the clock and what a seed chooses,
-// disk.go and net.go are the world, node.go is the host of an engine.
+// A run (run.go) is a number of rounds, each some work of the front end and one thing that goes wrong (hurt.go) or that the
+// operator does (ops.go); then all faults end, and everything has to become equal in bounded time (recover.go). sim.go is
+// the clock and what a seed chooses, disk.go and net.go are the world, node.go is the host of an engine; model.go and
+// watch.go look for damage.
 //
 // # What is checked
 //

@@ -2,6 +2,75 @@ package sim
 
 import "pollux/bdev/replicated/engine"
 
+// hurt lets one thing go wrong, or lets the operator do one thing.
+func (s *Sim) hurt() {
+	r := s.rng
+	n := s.nodes[r.IntN(len(s.nodes))]
+	w := s.wires[r.IntN(len(s.wires))]
+	power := s.prof.power && r.IntN(2) == 0
+	switch r.IntN(30) {
+	case 27, 28, 29:
+		s.decay(n)
+	case 25, 26:
+		s.crashAfterFlush()
+	case 23, 24:
+		s.promoteInResync()
+	case 16, 17:
+		s.crashInResync(power)
+	case 18:
+		s.crashAfterLegLoss(n, power)
+	case 19, 20:
+		s.crashAfterLinkLoss(w, power)
+	case 21:
+		s.stall(n, w)
+	case 22:
+		s.fenceOff(n)
+	case 0, 1:
+		s.crash(n, power)
+		if r.IntN(2) == 0 {
+			s.runFor(r.Int64N(2e9))
+		}
+		s.failover(n)
+	case 2:
+		for _, n := range s.nodes {
+			s.crash(n, power)
+		}
+		s.runFor(r.Int64N(1e9))
+		s.startAll()
+	case 3, 4:
+		s.cutWire(w, 1+r.IntN(3))
+		s.workload(r.Int64N(3e9))
+		if r.IntN(4) > 0 {
+			s.healWire(w)
+		}
+	case 5:
+		if w.conn != nil {
+			s.closeSide(w.conn, r.IntN(2), true)
+		}
+	case 6:
+		n.pausedUntil = s.now + r.Int64N(3e9)
+		s.workload(r.Int64N(1e9))
+	case 7, 8:
+		s.switchover()
+	case 9, 10, 11:
+		s.operate(n)
+	case 12:
+		s.startAll()
+		for _, w := range s.wires {
+			s.healWire(w)
+		}
+	case 13:
+		if s.prof.splitBrain {
+			s.forcedSecond()
+		}
+	case 14:
+		s.hurtLegs(n, power)
+	default:
+		s.startAll()
+		s.runFor(r.Int64N(5e9))
+	}
+}
+
 // crashInResync waits for a resync to begin, or makes one, and ends source or target somewhere in it.
 func (s *Sim) crashInResync(power bool) {
 	r := s.rng
@@ -66,27 +135,6 @@ func (s *Sim) inStateOf(n *node, c engine.Conn) bool {
 		}
 	}
 	return false
-}
-
-// crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
-// when the leg is back at the next start.
-func (s *Sim) crashAfterLegLoss(n *node, power bool) {
-	if s.prof.legs == 1 || n.eng == nil {
-		return
-	}
-	leg := s.rng.IntN(s.prof.legs)
-	s.workload(5e6)
-	n.disks[leg].gone = true
-	n.slowMetaUntil = s.now + 100e6
-	before, more := s.model.acked, s.rng.IntN(3)
-	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
-	s.crash(n, power && s.rng.IntN(2) == 0)
-	n.disks[leg].gone = false
-	s.start(n)
-	if s.rng.IntN(2) == 0 {
-		s.runFor(s.rng.Int64N(1e9))
-		s.promoteAny()
-	}
 }
 
 // crashAfterLinkLoss ends a Primary shortly after it has lost its peer.

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/leg"
 )
 
 // node is one machine: an engine while it runs, and what survives it.
@@ -11,7 +12,9 @@ type node struct {
 	sim           *Sim
 	index         int
 	eng           *engine.Engine
-	inc           int // counts starts
+	cfg           engine.Config
+	set           *leg.Set // its legs' metadata
+	inc           int      // counts starts
 	disks         []*disk
 	wants         []bool // per node: a connection is wanted
 	pausedUntil   int64
@@ -25,6 +28,7 @@ type node struct {
 	ticking       int64
 	depth         int
 	queue         []engine.Event
+	out           []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.
@@ -48,7 +52,8 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 		n.queue = n.queue[1:]
 		s.Steps++
 		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, nil)
+		out := n.eng.Step(s.now, &e, n.out[:0])
+		n.out = out
 		inc := n.inc
 		for i := range out {
 			if n.inc != inc || n.eng == nil {
@@ -145,12 +150,8 @@ func (s *Sim) start(n *node) {
 	n.queue, n.ticking = nil, 0
 	n.replies = map[uint64]func(engine.Err){}
 	n.primary = false
-	md, ok := s.load(n)
-	if !ok {
-		s.trace("n%d: no usable metadata", n.index)
-		md = nil
-	}
-	eng, out := engine.New(s.now, s.config(n), md, nil)
+	n.cfg = s.config(n)
+	eng, out := engine.New(s.now, n.cfg, s.load(n), nil)
 	n.eng = eng
 	n.fence = eng.View().Fence
 	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
@@ -164,72 +165,6 @@ func (s *Sim) start(n *node) {
 			s.command(n, engine.Event{Cmd: engine.CmdConnect, Peer: rowOf(n.index, j)}, nil)
 		}
 	}
-}
-
-// format gives a node fresh metadata.
-func (s *Sim) format(n *node) {
-	for _, d := range n.disks {
-		d.md.super = &engine.Super{
-			Seq: 1, Current: engine.JustCreated, Size: uint64(s.prof.blocks) * blockSize, Flags: engine.SuperClean, LegGen: 2,
-		}
-	}
-}
-
-// load reads the metadata as the host would.
-func (s *Sim) load(n *node) (*engine.Loaded, bool) {
-	supers := make([]*engine.Super, len(n.disks))
-	for i, d := range n.disks {
-		if !d.gone {
-			supers[i] = d.md.super
-		}
-	}
-	best, up, stale, missing, ok := engine.ChooseLeg(supers, 8)
-	if !ok {
-		for i, x := range supers {
-			if x != nil {
-				s.trace("n%d leg %d: seq %d legs %x past %x rows %x", n.index, i, x.Seq, x.LegGen, x.LegPast, x.Rows[8:12])
-			}
-		}
-		return nil, false
-	}
-	md := &engine.Loaded{Super: *supers[best], Up: up, Stale: stale, Missing: missing}
-	d := n.disks[best]
-	for slot := range uint16(64) {
-		if x, there := d.md.al[slot]; there {
-			md.Hot = append(md.Hot, engine.ALUpdate{Slot: slot, Extent: x})
-		}
-	}
-	for i, other := range n.disks {
-		if i == best || up>>i&1 == 0 {
-			continue
-		}
-		for slot := range uint16(64) {
-			if x, there := other.md.al[slot]; there && d.md.al[slot] != x {
-				md.HotToo = append(md.HotToo, x)
-			}
-		}
-	}
-	count := (int(md.Super.Size) + 1<<s.prof.bitShift - 1) >> s.prof.bitShift
-	for row := range md.Bitmaps {
-		md.Bitmaps[row] = s.loadBitmap(d, row, count)
-	}
-	return md, true
-}
-
-func (s *Sim) loadBitmap(d *disk, row, count int) []uint64 {
-	words := make([]uint64, 0, (count+63)/64)
-	for page := 0; page*64 < count; page++ {
-		key := pageKey{row, page}
-		switch w, there := d.md.pages[key]; {
-		case d.md.bad[key] && s.mut&engine.MutTrustBadPage == 0:
-			words = append(words, ^uint64(0))
-		case !there || d.md.bad[key]:
-			words = append(words, 0)
-		default:
-			words = append(words, w...)
-		}
-	}
-	return words
 }
 
 // crash ends a node: a killed process leaves the disks' caches alone, a power loss does not.

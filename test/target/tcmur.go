@@ -6,9 +6,8 @@ import (
 	"time"
 )
 
-// NeedTcmur puts the helper of bdev/tcmur beside the program under test and returns the path of one of Debian's handlers of
-// tcmu-runner, such as handler_qcow.so. The test skips without gcc or without the handler.
-func NeedTcmur(t testing.TB, handler string) string {
+// needHelper puts the helper of bdev/tcmur beside the program under test. The test skips without gcc.
+func needHelper(t testing.TB) {
 	t.Helper()
 	NeedProgram(t, "gcc", "make")
 	binary, err := PolluxBinary()
@@ -17,6 +16,22 @@ func NeedTcmur(t testing.TB, handler string) string {
 	}
 	helper := filepath.Join(filepath.Dir(binary), "pollux-tcmur-helper")
 	Run(t, time.Minute, "make", "-s", "-C", Root(), "helper", "HELPER="+helper)
+}
+
+// BuildTcmur returns the path of one of the test handlers of bdev/tcmur, such as bad.
+func BuildTcmur(t testing.TB, handler string) string {
+	t.Helper()
+	needHelper(t)
+	folder, so := filepath.Join(Root(), "bdev", "tcmur"), filepath.Join(t.TempDir(), "handler_"+handler+".so")
+	Run(t, time.Minute, "gcc", "-std=gnu11", "-O2", "-g", "-pthread", "-shared", "-fPIC", "-I"+filepath.Join(folder, "helper"), "-o", so,
+		filepath.Join(folder, "testdata", "handlers", handler+".c"))
+	return so
+}
+
+// NeedTcmur returns the path of one of Debian's handlers of tcmu-runner, such as handler_qcow.so. The test skips without it.
+func NeedTcmur(t testing.TB, handler string) string {
+	t.Helper()
+	needHelper(t)
 	for _, pattern := range []string{Cache() + "/tcmu-runner/usr/lib/*/tcmu-runner/", "/usr/lib/*/tcmu-runner/"} {
 		if found, _ := filepath.Glob(pattern + handler); len(found) > 0 {
 			return found[0]
@@ -26,9 +41,22 @@ func NeedTcmur(t testing.TB, handler string) string {
 	return ""
 }
 
+// Tcmur is a device of a handler.
+type Tcmur struct {
+	Handler, Cfg string
+	Size         int64         // 0: the handler's
+	Timeout      time.Duration // of a request; 0: the default
+}
+
 // ServeTcmur makes a device of a handler and serves it as the only LUN of one more node, which has the groups of the first.
-func (s *Server) ServeTcmur(node, handler, cfg string) error {
-	create := object{"name": node, "cfgstr": cfg, "handler": handler, "restarts_max": 1000}
+func (s *Server) ServeTcmur(node string, o Tcmur) error {
+	create := object{"name": node, "cfgstr": o.Cfg, "handler": o.Handler, "restarts_max": 1000}
+	if o.Size != 0 {
+		create["size"] = o.Size
+	}
+	if o.Timeout != 0 {
+		create["timeout_sec"] = o.Timeout / time.Second
+	}
 	if err := s.RPC("bdev_tcmur_create", create, nil); err != nil {
 		return err
 	}

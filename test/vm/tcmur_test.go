@@ -19,7 +19,7 @@ func TestTcmur(t *testing.T) {
 	image := filepath.Join(t.TempDir(), "disk.qcow2")
 	target.Run(t, time.Minute, "qemu-img", "create", "-q", "-f", "qcow2", image, strconv.Itoa(lunSize))
 	srv := target.Start(t, target.OneLUN(target.Pollux, disks[2].lun))
-	if err := srv.ServeTcmur("qcow", handler, "qcow/"+image); err != nil {
+	if err := srv.ServeTcmur("qcow", target.Tcmur{Handler: handler, Cfg: "qcow/" + image}); err != nil {
 		t.Fatal(err)
 	}
 	guest{

@@ -114,9 +114,13 @@ func (e *Engine) diskFailed() {
 }
 
 func (e *Engine) stepVerify() {
-	p := e.cmdPeer()
+	p, repair := e.cmdPeer(), VerifyRepair(e.cmd.ev.Value)
 	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate {
 		e.reply(ErrState)
+		return
+	}
+	if repair > RepairFromPeer {
+		e.reply(ErrRange)
 		return
 	}
 	if !e.asks(p.bit(), CmdVerify) {
@@ -126,12 +130,17 @@ func (e *Engine) stepVerify() {
 		e.reply(err)
 		return
 	}
-	e.startVerify(p, VerifyRepair(e.cmd.ev.Value))
+	e.startVerify(p, repair)
 	e.reply(OK)
 }
 
 func (e *Engine) stepVerifyStop() {
 	p := e.cmdPeer()
+	if p == nil && e.legVerify.on {
+		e.legVerify.stopping = true
+		e.reply(OK)
+		return
+	}
 	if p == nil || p.conn != VerifyS {
 		e.reply(ErrState)
 		return
@@ -314,9 +323,24 @@ func (e *Engine) stepLegAdd() {
 	l := &e.legs[n]
 	*l = leg{state: legCatchUp, exclude: l.exclude, reads: l.reads}
 	if e.cmd.ev.Flag {
-		e.bits[e.legRow(n)].setAll() // a new disk
+		e.legIsNew(n)
 	}
 	e.reply(OK)
+}
+
+// legIsNew: everything has to be copied to the disk. The superblock says so from the moment in which it knows the disk until
+// the bitmap does.
+func (e *Engine) legIsNew(n int) {
+	row := e.legRow(n)
+	e.bits[row].setAll()
+	e.super.Rows[row].Flags |= RowFullSync
+	e.commit(nil)
+	e.writePages(func(r, _ int) bool { return r == row }, func(ok bool) {
+		if ok {
+			e.super.Rows[row].Flags &^= RowFullSync
+			e.commit(nil)
+		}
+	})
 }
 
 func (e *Engine) legBusy(n int) bool {

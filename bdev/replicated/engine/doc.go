@@ -63,7 +63,8 @@
 //	metaqueue                 metadata writes, one after another
 //	write read peerwrite      requests of the front end, writes of a peer
 //	peer link handshake       messages, connection and loss of it, comparison
-//	sync verify               resync on both sides, verify
+//	sync pull serve           resync: beginning and end, the target, the source
+//	verify                    verify and repair
 //	legs rebuild              local disks
 //	command admin             the operator
 //	mutation coverage         for tests: rules switched off (only with -tags invariants), what a run has reached

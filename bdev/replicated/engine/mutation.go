@@ -32,6 +32,12 @@ const (
 	MutNoALOnCrash                               // extents hot at a crash are not made dirty
 	MutDisklessNoBits                            // writes of a diskless Primary set no bit on the disk that has them
 	MutFlushLocalOnly                            // a flush does not wait for the peers
+	MutTrustBadLog                               // M7: what is left of a bad activity log counts as all of it
+	MutOneLegMetadata                            // the metadata of one leg counts, not the sum of all in sync
+	MutMetadataCached                            // metadata writes end while they are in the disk's volatile cache
+	MutNoRepairLock                              // a read repair does not exclude writes
+	MutNoPeerReadLock                            // a read for a peer does not wait for what it has mirrored
+	MutDigestOneLeg                              // verify and resync by digest look at one of several legs
 	mutEnd
 )
 
@@ -42,7 +48,11 @@ var MutationNames = []string{
 	"no-epoch-close", "forget-at-ack", "no-barrier-flush", "no-barrier-drain", "leg-ack-before-stale",
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
-	"diskless-no-bits", "flush-local-only",
+	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
+	"no-repair-lock", "no-peer-read-lock", "digest-one-leg",
 }
 
-func (e *Engine) mutated(m Mutation) bool { return Invariants && e.cfg.Mutations&m != 0 }
+func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }
+
+// Switched reports that a rule is off; the rules of the host (package leg, test/sim) ask here, too.
+func Switched(c *Config, m Mutation) bool { return Invariants && c.Mutations&m != 0 }

@@ -277,7 +277,7 @@ const (
 	CmdOutdate                           //
 	CmdDetach                            // stop using the local disks
 	CmdVerify                            // Value: VerifyRepair
-	CmdVerifyStop                        //
+	CmdVerifyStop                        // Peer: row; none is the verify of the legs
 	CmdPauseSync                         //
 	CmdResumeSync                        //
 	CmdResize                            // Value: bytes; Flag: assume clean
@@ -285,10 +285,11 @@ const (
 	CmdSuspendIO                         // Value: ns until I/O resumes by itself
 	CmdResumeIO                          //
 	CmdTrackerReset                      // Peer: row of the tracker
-	CmdLegAdd                            // Leg: its disk is here again, with metadata of its own
+	CmdLegAdd                            // Leg: its disk is here again; Flag: another disk is in its place, which has nothing yet
 	CmdLegRemove                         //
 	CmdReadExclude                       // Leg, Flag
 	CmdFence                             // Value: fencing epoch in force
+	CmdVerifyLegs                        // compare the local legs; Value: VerifyRepair; Leg: the one that is right
 )
 
 // VerifyRepair says what happens to blocks that verify found different.
@@ -299,6 +300,8 @@ const (
 	RepairNone VerifyRepair = iota
 	RepairFromLocal
 	RepairFromPeer
+	RepairByMajority // of the legs: what more than half of them hold
+	RepairFromLeg    // of the legs: the one that the command names
 )
 
 // Err is the outcome of a command.

@@ -90,8 +90,11 @@ func Rebuild(pages []*Transaction, bad []bool, slots int) (table []uint32, last 
 	byNumber := map[uint64]*Transaction{}
 	anyBad := false
 	for i, t := range pages {
+		if t != nil && (t.Number%uint64(len(pages)) != uint64(i) || t.Slots != slots) {
+			bad[i] = true // it was written to the wrong place, over one that may have counted
+		}
 		anyBad = anyBad || bad[i]
-		if t != nil && t.Number%uint64(len(pages)) == uint64(i) {
+		if t != nil && !bad[i] {
 			byNumber[t.Number] = t
 			last = max(last, t.Number)
 		}

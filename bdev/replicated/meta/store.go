@@ -43,6 +43,12 @@ type Options struct {
 	Data    int64 // size of the data on another device; 0 is internal metadata
 }
 
+const (
+	slotsDefault   = 4
+	bmShiftDefault = 12
+	alSlotsDefault = 1237
+)
+
 // Defaults fills what is zero.
 func (o *Options) Defaults() {
 	def := func(p *int, v int) {
@@ -50,13 +56,13 @@ func (o *Options) Defaults() {
 			*p = v
 		}
 	}
-	def(&o.Slots, 4)
+	def(&o.Slots, slotsDefault)
 	def(&o.ALPages, ALPages)
 	if o.BMShift == 0 {
-		o.BMShift = 12
+		o.BMShift = bmShiftDefault
 	}
 	if o.ALSlots == 0 {
-		o.ALSlots = 1237
+		o.ALSlots = alSlotsDefault
 	}
 	if o.ALShift == 0 {
 		o.ALShift = 22
@@ -129,12 +135,7 @@ func (s *Store) format() error {
 		return err
 	}
 	s.resetTable()
-	for range 2 {
-		if err := s.WriteSuper(); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.WriteSuper()
 }
 
 func (s *Store) resetTable() {
@@ -208,19 +209,25 @@ func (s *Store) readActivityLog() error {
 // Hot returns the slot table of the activity log; all means that it cannot be trusted and everything counts as hot.
 func (s *Store) Hot() (table []uint32, all bool) { return s.table, s.hotAll }
 
-// WriteSuper stores the superblock in the older copy, with the next sequence number, durably.
+// NextSuper encodes the superblock with its sequence number and returns where it goes: to the copy that does not count, and
+// when it is durable there, to the other. Until the second write has ended nobody relies on it, so a torn write costs nothing;
+// after it either copy alone is enough, so neither does a sector that rots later.
+func (s *Store) NextSuper(p *Page) (first, second int64) {
+	s.Super.Encode(p)
+	s.copy = 1 - max(s.copy, 0)
+	return s.Layout.Super(s.copy), s.Layout.Super(1 - s.copy)
+}
+
+// WriteSuper stores the superblock with the next sequence number, durably, in both copies.
 func (s *Store) WriteSuper() error {
 	var p Page
 	s.Super.Seq++
-	s.Super.Encode(&p)
-	other := 1 - max(s.copy, 0)
-	if err := s.write(&p, s.Layout.Super(other)); err != nil {
-		return err
+	first, second := s.NextSuper(&p)
+	for _, off := range [2]int64{first, second} {
+		if err := errors.Join(s.write(&p, off), s.disk.Sync()); err != nil {
+			return err
+		}
 	}
-	if err := s.disk.Sync(); err != nil {
-		return err
-	}
-	s.copy = other
 	return nil
 }
 
@@ -253,12 +260,18 @@ func (s *Store) WriteTransaction(updates []Update) error {
 	return errors.Join(s.write(&p, off), s.disk.Sync())
 }
 
+// NextBitmap encodes one page of a slot and returns where it goes.
+func (s *Store) NextBitmap(slot, page int, words []uint64, p *Page) (off int64) {
+	s.bmSeq++
+	EncodeBitmap(p, slot, page, s.bmSeq, words)
+	return s.Layout.Bitmap(slot, page)
+}
+
 // WriteBitmap stores one page of a slot durably.
 func (s *Store) WriteBitmap(slot, page int, words []uint64) error {
 	var p Page
-	s.bmSeq++
-	EncodeBitmap(&p, slot, page, s.bmSeq, words)
-	return errors.Join(s.write(&p, s.Layout.Bitmap(slot, page)), s.disk.Sync())
+	off := s.NextBitmap(slot, page, words, &p)
+	return errors.Join(s.write(&p, off), s.disk.Sync())
 }
 
 // ReadBitmap reads a slot's bitmap for the size of the volume; bad counts pages that were taken as all ones.

@@ -239,25 +239,30 @@ static int probe(FILE *out)
 	_exit(0);
 }
 
+/* value_of is what follows KEY= in an argument, NULL if it is another key's. The arguments stay as they are, for ps. */
+static const char *value_of(const char *arg, const char *key)
+{
+	size_t n = strlen(key);
+	return strncmp(arg, key, n) == 0 && arg[n] == '=' ? arg + n + 1 : NULL;
+}
+
 static void parse(int argc, char **argv)
 {
 	for (int i = 1; i < argc; i++) {
-		char *value = strchr(argv[i], '=');
-		if (!value) {
-			fprintf(stderr, "usage: pollux-tcmur-helper KEY=VALUE ... (the target starts it)\n");
+		const char *v, *a = argv[i];
+		if ((v = value_of(a, "handler"))) args.handler = v;
+		else if ((v = value_of(a, "probe"))) args.probe = v;
+		else if ((v = value_of(a, "cfg"))) args.cfg = v;
+		else if ((v = value_of(a, "name"))) args.name = v;
+		else if ((v = value_of(a, "abi"))) args.abi = v;
+		else if ((v = value_of(a, "size"))) args.size = strtoull(v, NULL, 10);
+		else if ((v = value_of(a, "block_size"))) args.block_size = strtoul(v, NULL, 10);
+		else if ((v = value_of(a, "threads"))) args.threads = atoi(v);
+		else if ((v = value_of(a, "lock"))) args.lock = atoi(v);
+		else {
+			fprintf(stderr, "%s: usage: pollux-tcmur-helper KEY=VALUE ... (the target starts it)\n", a);
 			exit(2);
 		}
-		*value++ = 0;
-		const char *key = argv[i];
-		if (strcmp(key, "handler") == 0) args.handler = value;
-		else if (strcmp(key, "probe") == 0) args.probe = value;
-		else if (strcmp(key, "cfg") == 0) args.cfg = value;
-		else if (strcmp(key, "name") == 0) args.name = value;
-		else if (strcmp(key, "abi") == 0) args.abi = value;
-		else if (strcmp(key, "size") == 0) args.size = strtoull(value, NULL, 10);
-		else if (strcmp(key, "block_size") == 0) args.block_size = strtoul(value, NULL, 10);
-		else if (strcmp(key, "threads") == 0) args.threads = atoi(value);
-		else if (strcmp(key, "lock") == 0) args.lock = atoi(value);
 	}
 }
 

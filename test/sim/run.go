@@ -1,0 +1,95 @@
+package sim
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime/debug"
+
+	"pollux/bdev/replicated/engine"
+)
+
+// Run plays a whole seed: a cluster comes up, is hurt, and must recover.
+func (s *Sim) Run() (failure string) {
+	defer func() {
+		if x := recover(); x != nil {
+			failure = fmt.Sprintf("panic: %v\n%s", x, debug.Stack())
+		}
+	}()
+	for _, n := range s.nodes {
+		s.format(n)
+		s.start(n)
+	}
+	s.runFor(500e6)
+	s.promote(s.nodes[s.rng.IntN(len(s.nodes))], true)
+	if s.rng.IntN(3) > 0 {
+		s.runFor(2e9)
+	}
+	for round := range s.prof.rounds {
+		// Every round has its own source of randomness, so that a round can be left out without changing the others.
+		s.rng = rand.New(rand.NewPCG(s.Seed, uint64(round)+1))
+		if s.Skip[round] {
+			continue
+		}
+		s.trace("round %d", round)
+		s.workload(5e6 + s.rng.Int64N(60e6))
+		if s.Failure != "" {
+			return s.Failure
+		}
+		s.hurt()
+		if s.rng.IntN(3) == 0 {
+			s.runFor(s.rng.Int64N(3e9))
+		}
+		if s.rng.IntN(6) == 0 {
+			s.quiesce()
+		}
+	}
+	s.rng = rand.New(rand.NewPCG(s.Seed, 1<<32))
+	s.recovery()
+	return s.Failure
+}
+
+// workload keeps the front end busy until stop says so.
+func (s *Sim) workload(d int64) { s.workloadUntil(d, func() bool { return false }) }
+
+// workloadUntil is workload that ends early when done says so.
+func (s *Sim) workloadUntil(d int64, done func() bool) {
+	end := s.now + d
+	var issue func()
+	issue = func() {
+		if s.now >= end {
+			return
+		}
+		if n := s.model.primary; n != nil && n.eng != nil && len(s.model.requests) < s.prof.depth {
+			s.randomRequest()
+		}
+		s.after(20e3+s.rng.Int64N(1500e3), issue)
+	}
+	for range 1 + s.prof.depth/3 {
+		s.after(s.rng.Int64N(1e6), issue)
+	}
+	s.runUntil(d, done)
+	end = s.now
+}
+
+func (s *Sim) randomRequest() {
+	r := s.rng
+	lo := r.IntN(s.prof.blocks)
+	if s.hot > 0 {
+		lo = s.prof.blocks - 1 - r.IntN(s.hot)
+	} else if r.IntN(2) == 0 {
+		lo = r.IntN(min(12, s.prof.blocks)) // a hot corner, so that writes overlap
+	}
+	hi := min(s.prof.blocks, lo+1+r.IntN(4))
+	switch x := r.IntN(20); {
+	case x < 5:
+		s.submit(engine.EvRead, lo, hi, 0, false)
+	case x < 6:
+		s.submit(engine.EvFlush, 0, 0, 0, false)
+	case x < 7:
+		s.submit(engine.EvWrite, lo, hi, engine.OpUnmap, false)
+	case x < 8:
+		s.submit(engine.EvWrite, lo, hi, engine.OpZeroes, false)
+	default:
+		s.submit(engine.EvWrite, lo, hi, engine.OpData, r.IntN(10) == 0)
+	}
+}
