@@ -58,6 +58,9 @@ type Set struct {
 // NewSet joins the legs of a node.
 func NewSet(legs []*Leg, cfg *engine.Config) *Set { return &Set{legs, cfg} }
 
+// Seq counts the writes of the leg's superblock: of two legs that have gone separate ways, it says which was written more.
+func (l *Leg) Seq() uint64 { return l.store.Super.Seq }
+
 // Encode gives the pages that a metadata action puts on leg n, in the order in which they have to become durable.
 func (s *Set) Encode(n int, a *engine.Action, put func(off int64, p *meta.Page)) {
 	var p meta.Page
