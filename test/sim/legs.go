@@ -24,10 +24,14 @@ func (s *Sim) hurtLegs(n *node, power bool) {
 	}
 }
 
-// replaceLeg takes a disk away for good. A node that runs is told of it.
+// replaceLeg takes a disk away for good, if it is not the last one with the node's data. A node that runs is told of it.
 func (s *Sim) replaceLeg(n *node, i int, power bool) {
 	n.disks[i].gone = true
 	s.workload(s.rng.Int64N(50e6))
+	if !s.othersInSync(n, i) {
+		n.disks[i].gone = false
+		return
+	}
 	down := s.rng.IntN(2) == 0
 	if down {
 		s.crash(n, power)
@@ -47,6 +51,20 @@ func (s *Sim) replaceLeg(n *node, i int, power bool) {
 	}
 	s.addLeg(n, i)
 	s.workload(s.rng.Int64N(50e6))
+}
+
+// othersInSync reports that a node has its data on another leg.
+func (s *Sim) othersInSync(n *node, i int) bool {
+	if n.eng == nil {
+		return false
+	}
+	v := n.eng.View()
+	for j := range n.disks {
+		if j != i && v.Legs[j].InSync && !n.disks[j].gone {
+			return true
+		}
+	}
+	return false
 }
 
 // startWithoutLeg starts a node of which a leg turns up later; what is here may have fallen behind without knowing.
@@ -81,9 +99,9 @@ func (s *Sim) startWithoutLeg(n *node, i int, power bool) {
 func (s *Sim) giveUpDisks(n *node) {
 	s.trace("n%d: its disks are given up", n.index)
 	s.forgiven = true
+	s.model.behind(n.index)
 	for _, o := range s.running() {
 		if o.eng.View().Disk == engine.UpToDate {
-			s.model.behind(n.index)
 			s.format(n)
 			return
 		}

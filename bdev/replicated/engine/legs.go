@@ -97,7 +97,10 @@ func (e *Engine) attach(md *Loaded) {
 	e.attachLegs(md)
 	e.loadActivityLog(md)
 	e.recoverCrash(md)
-	e.disk = e.diskFromFlags(md.Missing)
+	if md.Missing && !e.mutated(MutTrustWhatIsHere) {
+		e.distrust()
+	}
+	e.disk = e.diskFromFlags()
 	e.super.Flags &^= SuperClean
 	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
 	e.metaThen(func() {
@@ -110,14 +113,25 @@ func (e *Engine) attach(md *Loaded) {
 
 func allPages(int, int) bool { return true }
 
-func (e *Engine) diskFromFlags(legMissing bool) Disk {
+// distrust is for a leg that is not here and that the others take to be in sync: it may have gone on without them, and only
+// it knows. What is here may miss anything, so everything is copied from a peer; without one, an operator has to declare this
+// data good.
+func (e *Engine) distrust() {
+	e.super.Flags &^= SuperConsistent | SuperUpToDate
+	for row, b := range e.bits {
+		if b != nil && (e.isPeer(row) || e.isTracker(row)) {
+			b.setAll()
+		}
+	}
+	e.notify(-1, "a leg is missing that may have newer data")
+}
+
+func (e *Engine) diskFromFlags() Disk {
 	switch {
 	case e.super.Flags&SuperConsistent == 0:
 		return Inconsistent
 	case e.super.Flags&SuperUpToDate == 0:
 		return Outdated
-	case legMissing:
-		return Consistent
 	}
 	return UpToDate
 }
