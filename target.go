@@ -61,7 +61,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 		return nil, fmt.Errorf("reactors: %w", err)
 	}
 	t.registry = bdev.NewRegistry(t.group, part("bdev"))
-	t.devices = scsi.NewDevices(t.group, t.registry)
+	t.devices = scsi.NewDevices(t.group, t.registry, part("scsi"))
 	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi"), Coalesce: flags.coalesce})
 	t.rpc = rpc.New(rpc.Options{
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,

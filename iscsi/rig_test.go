@@ -43,7 +43,7 @@ func newRig(t testing.TB, reactors int, edit func(*iscsi.Options, *iscsi.TargetS
 	if _, err := g.modules.Create(malloc.Options{Name: "Malloc0", BlockSize: rigBlockSize, Blocks: rigBlocks}); err != nil {
 		t.Fatal(err)
 	}
-	g.server = iscsi.NewServer(w.Group, scsi.NewDevices(w.Group, g.registry), iscsi.Config{InitialStatSN: nearWrap})
+	g.server = iscsi.NewServer(w.Group, scsi.NewDevices(w.Group, g.registry, slog.New(slog.DiscardHandler)), iscsi.Config{InitialStatSN: nearWrap})
 	var o iscsi.Options
 	o.SetDefaults()
 	spec := iscsi.TargetSpec{Name: "disk1", Maps: []iscsi.Map{{PortalGroup: 1, InitiatorGroup: 1}}, LUNs: []iscsi.LUNSpec{{BdevName: "Malloc0", LUN: 0}}}

@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,12 +37,9 @@ type Server struct {
 
 // NewServer makes a server with SPDK's default options and no portals. Start must follow.
 func NewServer(g *reactor.Group, devices *scsi.Devices, cfg Config) *Server {
-	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cfg.InitialStatSN, coalesce: cfg.Coalesce}
+	s := &Server{group: g, devices: devices, log: cfg.Log, initialStatSN: cmp.Or(cfg.InitialStatSN, FirstSN(), 1), coalesce: cfg.Coalesce}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
-	}
-	if s.initialStatSN == 0 {
-		s.initialStatSN = 1
 	}
 	var options Options
 	options.SetDefaults()
@@ -81,6 +79,9 @@ func (s *Server) change(make func(*config) error) error {
 	next := *s.view.Load()
 	if err := make(&next); err != nil {
 		return err
+	}
+	for _, t := range next.targets {
+		t.node.device.SetPorts(t.ports())
 	}
 	s.view.Store(&next)
 	return nil
@@ -217,7 +218,7 @@ func (s *Server) AddTarget(spec *TargetSpec) error {
 			return err
 		}
 		for _, l := range spec.LUNs {
-			if _, err := device.AddLUN(int(l.LUN), l.BdevName); err != nil {
+			if _, err := device.AddLUN(int(l.LUN), l.BdevName, l.options()); err != nil {
 				return errors.Join(err, device.Close())
 			}
 		}
@@ -280,14 +281,14 @@ func (s *Server) device(name string) (*node, error) {
 	return t.node, nil
 }
 
-// AddLUN shows a block device as LUN number of a target, or as the lowest free one if that is negative. Sessions that are open are
+// AddLUN shows a block device as a LUN of a target. Sessions that are open are
 // told by REPORTED LUNS DATA HAS CHANGED.
-func (s *Server) AddLUN(target, bdevName string, number int) error {
+func (s *Server) AddLUN(target string, l LUNSpec) error {
 	n, err := s.device(target)
 	if err != nil {
 		return err
 	}
-	_, err = n.device.AddLUN(number, bdevName)
+	_, err = n.device.AddLUN(int(l.LUN), l.BdevName, l.options())
 	return err
 }
 
@@ -342,7 +343,10 @@ func (s *Server) close() error {
 		g.stop()
 	}
 	// The grace of the request ends the sessions that do not log out, so that this wait has an end.
-	err := s.home.r.Call(func() { s.home.stopping = true })
+	err := s.home.r.Call(func() {
+		s.home.stopping = true
+		s.home.endFailed()
+	})
 	err = errors.Join(err, s.each(func(l *local) { l.shut(); l.askLogout(nil, 0, LogoutGrace) }))
 	err = errors.Join(err, s.home.r.Do(func(done func()) { s.home.wait(nil, done) }))
 	for _, l := range s.locals {

@@ -24,9 +24,10 @@ type effect struct {
 	sense  Sense
 	field  int // in the parameter list, or -1, for sense data
 
-	next   *state // nil: the state stays
-	attend func(nexusKey) (Sense, bool)
-	fence  *fence
+	next    *state // nil: the state stays
+	persist bool   // next must be in the LUN's ptpl_file first
+	attend  func(nexusKey) (Sense, bool)
+	fence   *fence
 }
 
 // fence ends or drains tasks before a change is answered.
@@ -96,6 +97,15 @@ func (l *LUN) advance() {
 	}
 	q.busy = true
 	e := c.apply(l.state.Load())
+	if e.persist {
+		l.persist(c, e)
+		return
+	}
+	l.publish(c, e)
+}
+
+// publish makes what c does known to every reactor (on home).
+func (l *LUN) publish(c *change, e effect) {
 	if e.next != nil {
 		l.state.Store(e.next)
 	}
@@ -103,7 +113,7 @@ func (l *LUN) advance() {
 		l.made(c, e)
 		return
 	}
-	q.epoch++
+	l.changes.epoch++
 	l.broadcast(c, e)
 }
 

@@ -3,8 +3,10 @@ package scsi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -22,14 +24,16 @@ var (
 type Devices struct {
 	group *reactor.Group
 	bdevs *bdev.Registry
+	log   *slog.Logger
 
-	mu   sync.Mutex
-	list []*Device
+	mu    sync.Mutex
+	list  []*Device
+	files []string // that LUNs have as their ptpl_file
 }
 
 // NewDevices makes an empty set over the group's reactors and the registry's block devices.
-func NewDevices(g *reactor.Group, bdevs *bdev.Registry) *Devices {
-	return &Devices{group: g, bdevs: bdevs}
+func NewDevices(g *reactor.Group, bdevs *bdev.Registry, log *slog.Logger) *Devices {
+	return &Devices{group: g, bdevs: bdevs, log: log}
 }
 
 // DeviceOptions say what a transport adds to its device's INQUIRY data.
@@ -72,7 +76,8 @@ type Device struct {
 	name    string
 	options DeviceOptions
 
-	outposts []*outpost // by reactor
+	outposts []*outpost               // by reactor
+	ports    atomic.Pointer[[]uint16] // relative identifiers; written by the control plane, read at LUNs' home reactors
 
 	changing sync.Mutex // held while the LUN table changes, which may take long
 	closed   bool
@@ -106,17 +111,35 @@ func (d *Device) ID() int { return d.id }
 // Name is the device's name.
 func (d *Device) Name() string { return d.name }
 
+// SetPorts tells which target ports the device has, by relative target port identifier: a registration with ALL_TG_PT is one at each.
+func (d *Device) SetPorts(ports []uint16) { d.ports.Store(&ports) }
+
+// allPorts is what SetPorts has said.
+func (d *Device) allPorts() []uint16 {
+	if p := d.ports.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
 // LUNInfo describes a LUN.
 type LUNInfo struct {
 	Number   int
 	BdevName string
+	LUNOptions
+}
+
+// LUNOptions are what a LUN has besides its block device.
+type LUNOptions struct {
+	// PTPLFile keeps registrations through a loss of power for initiators that ask for it (APTPL); empty: they are refused.
+	PTPLFile string
 }
 
 // LUNs lists the LUNs, in order of number.
 func (d *Device) LUNs() []LUNInfo {
 	var all []LUNInfo
 	for _, l := range d.table() {
-		all = append(all, LUNInfo{l.number, l.desc.Device().Name()})
+		all = append(all, LUNInfo{l.number, l.desc.Device().Name(), l.options})
 	}
 	return all
 }
@@ -136,7 +159,7 @@ func (d *Device) setTable(luns []*LUN) {
 
 // AddLUN opens a block device and shows it as LUN number, or as the lowest free number if that is negative. Nexuses that are
 // open see it at once. It returns the number.
-func (d *Device) AddLUN(number int, bdevName string) (int, error) {
+func (d *Device) AddLUN(number int, bdevName string, o LUNOptions) (int, error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	luns := d.table()
@@ -144,13 +167,12 @@ func (d *Device) AddLUN(number int, bdevName string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("scsi device %s: %w", d.name, err)
 	}
-	l, err := d.openLUN(number, bdevName)
+	l, err := d.openLUN(number, bdevName, o)
 	if err != nil {
 		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
 	if err := l.openPaths(); err != nil {
-		l.closePaths()
-		l.desc.Close()
+		l.close()
 		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
 	d.setTable(slices.Insert(luns, at, l))
@@ -190,12 +212,12 @@ func (d *Device) place(luns []*LUN, number int) (int, int, error) {
 }
 
 // openLUN opens the block device, for writing unless it is read-only.
-func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
+func (d *Device) openLUN(number int, bdevName string, o LUNOptions) (*LUN, error) {
 	dev, err := d.set.bdevs.Lookup(bdevName)
 	if err != nil {
 		return nil, err
 	}
-	l := &LUN{device: d, number: number}
+	l := &LUN{device: d, number: number, options: o}
 	readOnly := dev.Spec().ReadOnly
 	l.desc, err = d.set.bdevs.Open(bdevName, bdev.OpenOptions{Write: !readOnly, Event: l.event})
 	if err != nil {
@@ -204,8 +226,13 @@ func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
 	dev = l.desc.Device()
 	l.home, l.ops, l.ident = dev.Home(), supportedOps(dev), identityOf(dev)
 	l.size, l.most = dev.BlockSize(), uint64(MaxTransferBytes/dev.BlockSize())
+	held, err := l.openPTPL()
+	if err != nil {
+		l.close()
+		return nil, err
+	}
 	l.paths = make([]*path, len(d.group.Reactors()))
-	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec())})
+	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec()), reservations: held})
 	return l, nil
 }
 
@@ -294,8 +321,7 @@ func (d *Device) removeLUN(is func(*LUN) bool) error {
 			return err
 		}
 	}
-	l.closePaths()
-	l.desc.Close()
+	l.close()
 	return nil
 }
 
@@ -320,7 +346,14 @@ func (o *outpost) hide(p *path, done func()) {
 	ended()
 }
 
-// closePaths closes the channels that were opened; nobody uses them.
+// close gives back what openLUN and openPaths have taken; nobody uses it.
+func (l *LUN) close() {
+	l.closePaths()
+	l.closePTPL()
+	l.desc.Close()
+}
+
+// closePaths closes the channels that were opened.
 func (l *LUN) closePaths() {
 	for id, p := range l.paths {
 		if p != nil {

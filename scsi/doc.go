@@ -34,6 +34,9 @@
 //     order, so when all have acknowledged, what fenced nexuses had sent before is in the home's queue, and is dropped.
 //   - Nexus.Close and RemoveLUN end everything of a nexus or a LUN, and return when it has ended.
 //
+// Registrations made with APTPL are written to the LUN's ptpl_file (LUNOptions), by a goroutine, before the snapshot that has them is
+// published. Until then the LUN's other changes wait, a reset too; I/O does not.
+//
 // # Task set
 //
 // QUERY, ABORT and CLEAR work on one task set per LUN (TST 0). Simple tasks may be reordered at will (QUEUE ALGORITHM MODIFIER 1). Ordered and
@@ -49,6 +52,6 @@
 // # Files
 //
 // task.go, management.go and device.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task; attention.go the
-// unit attentions. lun.go and change.go are what is shared; reservation.go is the rules of persistent reservations as a pure function. transfer.go,
+// unit attentions. lun.go and change.go are what is shared; reservation.go is the rules of persistent reservations as a pure function; ptpl.go is their file. transfer.go,
 // sbc.go and steps.go move blocks: one request, or several. inquiry.go tells who a LUN is. rpc.go lists devices.
 package scsi
