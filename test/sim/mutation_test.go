@@ -49,7 +49,7 @@ func TestMutations(t *testing.T) {
 			})
 		}
 	})
-	if *sweep && *update && !t.Failed() {
+	if *sweep && *update {
 		if err := writeMutationFile(found); err != nil {
 			t.Error(err)
 		}
@@ -101,7 +101,9 @@ func readMutationFile() (map[string]uint64, error) {
 func writeMutationFile(found map[string]uint64) error {
 	var b strings.Builder
 	for _, name := range engine.MutationNames {
-		fmt.Fprintf(&b, "%s %d\n", name, found[name])
+		if seed, ok := found[name]; ok {
+			fmt.Fprintf(&b, "%s %d\n", name, seed)
+		}
 	}
 	return os.WriteFile(mutationFile, []byte(b.String()), 0o644)
 }

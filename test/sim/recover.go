@@ -117,6 +117,9 @@ func (s *Sim) help() {
 			s.recreate(n)
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)
+			if !s.usable(n) {
+				s.giveUpDisks(n)
+			}
 			s.start(n)
 		}
 	}

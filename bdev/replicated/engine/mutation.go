@@ -38,6 +38,7 @@ const (
 	MutNoRepairLock                              // a read repair does not exclude writes
 	MutNoPeerReadLock                            // a read for a peer does not wait for what it has mirrored
 	MutDigestOneLeg                              // verify and resync by digest look at one of several legs
+	MutTrustWhatIsHere                           // a missing leg is taken to have nothing newer than the others
 	MutNoMinAcks                                 // a write is acknowledged with fewer copies than MinAcks
 	MutPromoteBadData                            // a node without good data is promoted without force
 	MutTwoPrimaries                              // a node is promoted although a connected one is Primary
@@ -70,7 +71,7 @@ var MutationNames = []string{
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
 	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
-	"no-repair-lock", "no-peer-read-lock", "digest-one-leg",
+	"no-repair-lock", "no-peer-read-lock", "digest-one-leg", "trust-what-is-here",
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
