@@ -45,6 +45,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"fencing", 2, func(s *Sim, n *node, _ *wire, _ bool) { s.fenceOff(n) }, fences},
 		{"crash after fencing", 1, (*Sim).crashAfterFencing, fences},
 		{"corruption and verify", 1, (*Sim).corruptAndVerify, nil},
+		{"crash in an invalidation", 2, (*Sim).crashInInvalidation, nil},
 		{"congestion", 10, (*Sim).congest, func(p *profile) bool { return p.pullAhead && p.mode == engine.ModeA }},
 		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }, nil},
 		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},

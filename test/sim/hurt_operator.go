@@ -8,13 +8,8 @@ import (
 
 // corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good.
 func (s *Sim) corruptAndVerify(*node, *wire, bool) {
-	good := s.model.primary
-	if good == nil || good.eng == nil || !s.quiet() || !s.idle(1e9) {
-		return
-	}
-	bad := s.other(good)
-	if bad == nil || !s.linkIs(good, bad, engine.Connected) || !s.inSync(good, bad) || bad.eng.View().Disk != engine.UpToDate ||
-		good.eng.View().Disk != engine.UpToDate {
+	good, bad := s.quietPair()
+	if bad == nil {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
@@ -45,6 +40,42 @@ func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	if x, y := s.content(good, b), s.content(bad, b); x != y {
 		s.violate("block %d: verify with repair leaves version %d on node %d and %d on node %d", b, x, good.index, y, bad.index)
 	}
+}
+
+// quietPair is the Primary and a node in sync with it, with nothing under way.
+func (s *Sim) quietPair() (primary, other *node) {
+	n := s.model.primary
+	if n == nil || n.eng == nil || !s.quiet() || !s.idle(1e9) {
+		return nil, nil
+	}
+	o := s.other(n)
+	if o == nil || !s.linkIs(n, o, engine.Connected) || !s.inSync(n, o) || o.eng.View().Disk != engine.UpToDate ||
+		n.eng.View().Disk != engine.UpToDate {
+		return nil, nil
+	}
+	return n, o
+}
+
+// crashInInvalidation spoils a block of a node, lets the operator invalidate it, and kills everybody on the way: a node that
+// comes back Inconsistent has to be copied in full.
+func (s *Sim) crashInInvalidation(*node, *wire, bool) {
+	good, bad := s.quietPair()
+	if bad == nil {
+		return
+	}
+	b := s.rng.IntN(s.prof.blocks)
+	was := bad.replace(b, s.torn(0, 0))
+	bad.slowMetaUntil = s.now + 100e6
+	s.command(bad, engine.Event{Cmd: engine.CmdInvalidate, Peer: rowOf(bad.index, good.index)}, nil)
+	s.runUntil(1e9, func() bool { return bad.eng.View().Disk == engine.Inconsistent })
+	s.runFor(s.rng.Int64N(30e6))
+	s.crash(good, false)
+	s.crash(bad, false)
+	if s.start(bad); bad.eng.View().Disk != engine.Inconsistent {
+		bad.putBack(b, was) // it is as if he had said nothing
+	}
+	s.start(good)
+	s.quiesceSoon()
 }
 
 // replace changes a block on all legs of a node, and returns what was there.

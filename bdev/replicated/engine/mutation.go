@@ -60,6 +60,7 @@ const (
 	MutTrustLegs                                 // after a crash the legs of a node count as equal
 	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
 	MutTargetCounts                              // a target's own copy is worth an acknowledgement
+	MutInvalidateVolatile                        // a node is invalidated before it is durable that all of it is
 	mutEnd
 )
 
@@ -76,7 +77,7 @@ var MutationNames = []string{
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
 	"no-start-flush", "no-promote-flush", "no-reconnect-flush", "trust-legs",
-	"clear-outside-sync", "target-counts",
+	"clear-outside-sync", "target-counts", "invalidate-volatile",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }
