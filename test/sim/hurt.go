@@ -8,7 +8,7 @@ func (s *Sim) hurt() {
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
-	switch r.IntN(30) {
+	switch r.IntN(33) {
 	case 27, 28, 29:
 		s.decay(n)
 	case 25, 26:
@@ -63,7 +63,7 @@ func (s *Sim) hurt() {
 		if s.prof.splitBrain {
 			s.forcedSecond()
 		}
-	case 14:
+	case 14, 30, 31, 32:
 		s.hurtLegs(n, power)
 	default:
 		s.startAll()

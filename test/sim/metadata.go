@@ -157,6 +157,22 @@ func (s *Sim) format(n *node) {
 
 // load reads the metadata as the host does: from the bytes alone.
 func (s *Sim) load(n *node) *engine.Loaded {
+	n.set = s.openLegs(n)
+	md, err := n.set.Load()
+	if err != nil {
+		s.trace("n%d: %v", n.index, err)
+		return nil
+	}
+	return md
+}
+
+// usable reports that a node could start from its legs.
+func (s *Sim) usable(n *node) bool {
+	_, err := s.openLegs(n).Load()
+	return err == nil
+}
+
+func (s *Sim) openLegs(n *node) *leg.Set {
 	legs := make([]*leg.Leg, len(n.disks))
 	for i, d := range n.disks {
 		if d.gone {
@@ -169,13 +185,7 @@ func (s *Sim) load(n *node) *engine.Loaded {
 		}
 		legs[i] = l
 	}
-	n.set = leg.NewSet(legs, &n.cfg)
-	md, err := n.set.Load()
-	if err != nil {
-		s.trace("n%d: %v", n.index, err)
-		return nil
-	}
-	return md
+	return leg.NewSet(legs, &n.cfg)
 }
 
 // encode turns a metadata action into the pages for one leg.

@@ -65,8 +65,8 @@ func (m *model) floor(b, node int) *floorOf {
 // torn returns the name of a block of which some sectors are old and some new.
 func (s *Sim) torn(old, young version) version {
 	m := &s.model
-	if r, ok := m.rots[young]; ok && r.covers == s.under(r.block, old) {
-		return young
+	if r, ok := m.rots[young]; old == young || ok && r.covers == s.under(r.block, old) {
+		return young // the same was written again
 	}
 	v := version(-1 - len(m.tears) - len(m.rots))
 	m.tears[v] = [2]version{s.lowest(old), young}

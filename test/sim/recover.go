@@ -115,6 +115,9 @@ func (s *Sim) help() {
 		switch {
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)
+			if !s.usable(n) {
+				s.giveUpDisks(n)
+			}
 			s.start(n)
 		}
 	}
