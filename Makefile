@@ -56,11 +56,11 @@ race:
 
 ## make test        everything (under 20 minutes on 2 cores); as root it installs what the tests need
 test:
-	@scripts/test.sh deps check unit race cuts sim benchonce fuzz live interop conformance vm
+	@scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
 
 ## make test-full   the same with the long runs: more seeds, more cuts, longer fuzzing
 test-full:
-	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race cuts sim benchonce fuzz live interop conformance vm
+	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
 
 ## make test-ceph   bdev/tcmur's rbd handler in front of a Ceph cluster on loopback (as root it installs Ceph)
 test-ceph:
