@@ -37,7 +37,11 @@ func serveCommand(args []string, std stdio) int {
 	defer words.Close()
 	log := newLogger(words, logging)
 	slog.SetDefault(log)
-	if err := serve(flags, logging, log, stdio{std.in, out, words}); err != nil {
+	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
+	if err == nil {
+		err = serve(flags, logging, log, stdio{std.in, out, words})
+	}
+	if err != nil {
 		fmt.Fprintf(words, "pollux serve: %v\n", err)
 		return exitFailed
 	}

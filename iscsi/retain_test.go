@@ -1,6 +1,7 @@
 package iscsi_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -380,9 +381,13 @@ func TestLiveSessionIsContinued(t *testing.T) {
 		next, _ := c.Session.Window()
 		c.Close()
 		var err error
-		c, err = initiator.Dial(l.ctx, l.client, l.portal, initiator.Config{
-			Offers: initiator.Offers(rigInitiator, rigTarget), ISID: iscsi.ISID{0x80, 0, 0, 0, 0, 1}, TSIH: tsih, CID: uint16(i % 3), CmdSN: next, Strict: true,
-		})
+		for again := true; again; {
+			c, err = initiator.Dial(l.ctx, l.client, l.portal, initiator.Config{
+				Offers: initiator.Offers(rigInitiator, rigTarget), ISID: iscsi.ISID{0x80, 0, 0, 0, 0, 1}, TSIH: tsih, CID: uint16(i % 3), CmdSN: next, Strict: true,
+			})
+			// The target may not have seen yet that the old connection has ended.
+			again = errors.Is(err, iscsi.LoginTooManyConnections)
+		}
 		if err != nil {
 			t.Fatalf("round %d: %v", i, err)
 		}
