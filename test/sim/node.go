@@ -20,6 +20,7 @@ type node struct {
 	pausedUntil   int64
 	slowUntil     int64
 	slowMetaUntil int64
+	refused       bool   // its legs cannot be trusted: it has kept no promise
 	partial       bool   // in the middle of a resync, whatever happens to its engine
 	fence         uint64 // highest fencing epoch that it has accepted
 	target        bool   // a resync from another node is under way
@@ -151,7 +152,11 @@ func (s *Sim) start(n *node) {
 	n.replies = map[uint64]func(engine.Err){}
 	n.primary = false
 	n.cfg = s.config(n)
-	eng, out := engine.New(s.now, n.cfg, s.load(n), nil)
+	md := s.load(n)
+	if n.refused = md == nil; n.refused {
+		s.model.behind(n.index)
+	}
+	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
 	n.fence = eng.View().Fence
 	s.trace("n%d started: disk %v", n.index, eng.View().Disk)

@@ -131,7 +131,8 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	if v == Unrelated {
 		return v, "unrelated data"
 	}
-	if (v > 0 || v == SplitBrain || v == SplitBrainAuto) && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
+	peerMissed := v > 0 && in.mine.Current&uuidMask != in.peer.Current&uuidMask || v == SplitBrain
+	if peerMissed && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
 		return v, "a leg is missing that may have what the peer has not"
 	}
 	if (mine.State.Disk == Inconsistent) != (theirs.State.Disk == Inconsistent) {
