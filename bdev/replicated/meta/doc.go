@@ -21,30 +21,10 @@
 // A bitmap page that cannot be believed counts as all ones; an activity log that does not rebuild the whole table makes
 // everything hot. Both cost a resync and nothing else. Two bad superblocks refuse the disk: nothing says whose data it is.
 //
-// A page that was written to the wrong place is not believed there. In its right place an older page is left that has nothing
-// wrong with it. Of a superblock there is the other copy; a transaction of the activity log is missed when the next one tells
-// the whole table without it, a bitmap page never. So on a node with several legs in sync the host takes the sum of what all
-// of them say (package leg); on the only leg, a metadata write that the disk acknowledges and loses is not found.
-//
-// # DRBD's metadata
-//
-// What DRBD 8.4 leaves on a disk can be read, not written: its superblock, the bitmap and the activity log. Dirty is the bitmap as
-// the kernel would use it when it next attaches, which is what `drbdmeta apply-al` makes of it on disk:
-//
-//   - The log is a ring of 4 KiB blocks, written round its stripes. Each holds up to 64 updates and a window of 919 slots of the
-//     table as it was before them; the size in the block is that of the whole table, not of the window. All bits of an extent that
-//     the newest table holds are set. The reader goes back from the newest block for as long as the numbers, which wrap, follow
-//     one another.
-//   - The log counts where the flag primary-ind is set. A Primary that retires writes its bitmap first, and leaves the log behind,
-//     and the kernel's mark "unclean" with it.
-//   - A disk that was Primary without a log (al-updates no), or about to set all bits (full-sync), is dirty as a whole. The kernel does
-//     that, drbdmeta does not.
-//   - drbdmeta also sets the bits of a last extent's blocks past the end of the device. Nobody looks at them; here they are clear.
-//   - Linux 6.1 forgets the last 64 bits when it attaches, if the bitmap ends with a whole word. They count here.
-//   - A damaged block that may be the newest makes everything dirty. drbdmeta takes it for one that was torn when the power went, and
-//     so for a write that never began; it cannot tell that from one that has rotted, whose extents it forgets. A damaged block that
-//     newer ones make up for does no harm.
-//   - The log of DRBD before 8.4 is another: of a crashed Primary of those, everything is dirty.
+// A page that was written to the wrong place is not believed there. In its right place an older page is left, which looks as
+// good as ever: of a superblock there is the other copy, but a transaction of the activity log or a bitmap page that the disk
+// acknowledged and lost is not found on an only leg. Where several legs are in sync, the host takes the sum of what all of
+// them say (package leg).
 //
 // # Files
 //
