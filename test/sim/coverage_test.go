@@ -88,5 +88,11 @@ func missed(c *engine.Coverage) (list []string) {
 			list = append(list, fmt.Sprintf("rr-conflict %v", p))
 		}
 	}
+	if c.Repairs == 0 {
+		list = append(list, "read repair")
+	}
+	if c.LegRepairs == 0 {
+		list = append(list, "repair between legs")
+	}
 	return list
 }

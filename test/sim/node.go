@@ -9,27 +9,28 @@ import (
 
 // node is one machine: an engine while it runs, and what survives it.
 type node struct {
-	sim           *Sim
-	index         int
-	eng           *engine.Engine
-	cfg           engine.Config
-	set           *leg.Set // its legs' metadata
-	inc           int      // counts starts
-	disks         []*disk
-	wants         []bool // per node: a connection is wanted
-	pausedUntil   int64
-	slowUntil     int64
-	slowMetaUntil int64
-	refused       bool   // its legs cannot be trusted: it has kept no promise
-	partial       bool   // in the middle of a resync, whatever happens to its engine
-	fence         uint64 // highest fencing epoch that it has accepted
-	target        bool   // a resync from another node is under way
-	primary       bool   // it has answered a promotion, and no demotion since
-	replies       map[uint64]func(engine.Err)
-	ticking       int64
-	depth         int
-	queue         []engine.Event
-	out           []engine.Action // reused by every step
+	sim            *Sim
+	index          int
+	eng            *engine.Engine
+	cfg            engine.Config
+	set            *leg.Set // its legs' metadata
+	inc            int      // counts starts
+	disks          []*disk
+	wants          []bool // per node: a connection is wanted
+	pausedUntil    int64
+	slowUntil      int64
+	failReadsUntil int64 // every other read of a leg fails
+	slowMetaUntil  int64
+	refused        bool   // its legs cannot be trusted: it has kept no promise
+	partial        bool   // in the middle of a resync, whatever happens to its engine
+	fence          uint64 // highest fencing epoch that it has accepted
+	target         bool   // a resync from another node is under way
+	primary        bool   // it has answered a promotion, and no demotion since
+	replies        map[uint64]func(engine.Err)
+	ticking        int64
+	depth          int
+	queue          []engine.Event
+	out            []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.
