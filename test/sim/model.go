@@ -126,7 +126,7 @@ func (s *Sim) beginTenure(n *node) {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
 		f := m.floor(b, n.index)
-		if f.valid && s.lowest(c) < f.cur {
+		if f.valid && !n.refused && s.lowest(c) < f.cur {
 			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
 			return
 		}

@@ -21,7 +21,7 @@ type node struct {
 	slowUntil      int64
 	failReadsUntil int64 // every other read of a leg fails
 	slowMetaUntil  int64
-	refused        bool   // its legs cannot be trusted: it has kept no promise
+	refused        bool   // its legs cannot be trusted as they are: it serves what its peers have
 	partial        bool   // in the middle of a resync, whatever happens to its engine
 	fence          uint64 // highest fencing epoch that it has accepted
 	target         bool   // a resync from another node is under way
@@ -154,9 +154,7 @@ func (s *Sim) start(n *node) {
 	n.primary = false
 	n.cfg = s.config(n)
 	md := s.load(n)
-	if n.refused = md == nil; n.refused {
-		s.model.behind(n.index)
-	}
+	n.refused = md == nil
 	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
 	n.fence = eng.View().Fence
