@@ -146,7 +146,12 @@ func (s *Sim) addLeg(n *node, i int) {
 	if err != nil {
 		l = s.createLeg(n, i, true)
 	}
-	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i, Flag: n.set.Join(i, l)}, nil)
+	isNew := n.set.Join(i, l)
+	if isNew && n.eng.View().Disk != engine.UpToDate {
+		s.model.behind(n.index) // what the leg alone may have had is given up
+		s.forgiven = true
+	}
+	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i, Flag: isNew}, nil)
 }
 
 // crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
