@@ -3,11 +3,14 @@
 // power or pause, an operator who gives random commands, and a front end with overlapping requests. One seed decides all of
 // it, on one goroutine: the same seed is the same run.
 //
-<<<<<<< HEAD
-// A run (run.go) is a number of rounds, each some work of the front end and one thing that goes wrong (hurt.go) or that the
-// operator does (ops.go); then all faults end, and everything has to become equal in bounded time (recover.go). sim.go is
-// the clock and what a seed chooses, disk.go, metadata.go and net.go are the world, node.go is the host of an engine; model.go
-// and watch.go look for damage.
+// A run (run.go) begins with a first Primary: promoted by force, or after the operator has said that the disks are equal, or
+// two of them before they have ever met. Then come rounds, each some work of the front end and one trouble: hurt.go has the
+// table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_operator.go what an operator
+// does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
+// faults end, and everything has to become equal in bounded time (recover.go).
+//
+// sim.go is the clock and what a seed chooses; disk.go, metadata.go and net.go are the world; node.go is the host of an
+// engine; model.go, promises.go and watch.go look for damage.
 //
 // # Disks
 //
@@ -25,16 +28,6 @@
 // What no checksum finds, rot and misdirected writes of data, happens to one leg of one node, so that there is a right copy.
 // A rotten block stands for what should be there: all other checks look through it, and excuse nothing else. At the end
 // verify runs, and whatever had a right copy must be right everywhere.
-=======
-// A run (run.go) begins with a first Primary: promoted by force, or after the operator has said that the disks are equal, or
-// two of them before they have ever met. Then come rounds, each some work of the front end and one trouble: hurt.go has the
-// table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_operator.go what an operator
-// does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
-// faults end, and everything has to become equal in bounded time (recover.go).
-//
-// sim.go is the clock and what a seed chooses; disk.go, metadata.go and net.go are the world; node.go is the host of an
-// engine; model.go, promises.go and watch.go look for damage.
->>>>>>> main
 //
 // # What is checked
 //
@@ -44,13 +37,6 @@
 //     while it was in sync, after a power loss what was flushed or what a resync had brought before its end. A write is
 //     acknowledged with as many copies as min-acks says.
 //   - Direction: no node that has what the other lacks is overwritten by one that missed writes, unless the operator or a
-<<<<<<< HEAD
-//     split-brain policy says so; none is promoted in the middle of a resync.
-//   - Equality: replicas and legs that call themselves in sync and are quiet hold the same. A bit that was forgotten
-//     anywhere ends here.
-//   - Fencing: no write of a superseded fencing epoch reaches a disk.
-//   - Rot: after verify and repair nothing is rotten of which there was a right copy.
-=======
 //     split-brain policy says so; least of all one that has acknowledged alone. None starts or is promoted as good that was
 //     ended in the middle of a resync, and outdated data is promoted by force only.
 //   - Equality: replicas and legs that call themselves in sync and are quiet hold the same, at the latest when the resync
@@ -59,7 +45,7 @@
 //   - Fencing: no write of a superseded fencing epoch reaches a disk, and no accepted epoch is forgotten by a crash. Of two
 //     nodes that see each other one is Primary.
 //   - Suspension: no write is acknowledged between the word that I/O is drained and its end, which comes by itself.
->>>>>>> main
+//   - Rot: after verify and repair nothing is rotten of which there was a right copy.
 //   - Progress: after the faults everything becomes UpToDate, and every request ends.
 //   - Coverage: every rule of the compare table, every arrow of the state machine, every policy and every command is
 //     reached, from 1,000 seeds on. coverage_test.go lists the rows that our own nodes never reach, with the reason; a

@@ -9,7 +9,6 @@ import (
 
 // node is one machine: an engine while it runs, and what survives it.
 type node struct {
-<<<<<<< HEAD
 	sim            *Sim
 	index          int
 	eng            *engine.Engine
@@ -20,50 +19,28 @@ type node struct {
 	wants          []bool // per node: a connection is wanted
 	pausedUntil    int64
 	slowUntil      int64
-	failReadsUntil int64 // every other read of a leg fails
 	slowMetaUntil  int64
-	refused        bool   // its legs cannot be trusted as they are: it serves what its peers have
-	partial        bool   // in the middle of a resync, whatever happens to its engine
-	fence          uint64 // highest fencing epoch that it has accepted
-	target         bool   // a resync from another node is under way
-	primary        bool   // it has answered a promotion, and no demotion since
+	failReadsUntil int64             // every other read of a leg fails
+	refused        bool              // its legs cannot be trusted as they are: it serves what its peers have
+	partial        bool              // in the middle of a resync, whatever happens to its engine
+	pulled         []version         // what was acknowledged when the last block of its resync was still missing
+	track          []version         // what its disk held when its tracker was reset; nil is not known
+	asked          map[uint64]uint64 // fencing epochs that peers want accepted, by question
+	promised       uint64            // highest fencing epoch that it has said yes to
+	suspends       int               // commands to suspend its I/O
+	spare          []version         // what its disks hold where the volume may grow
+	solo           []version         // by block: the newest write that this node has acknowledged alone
+	frozen         bool              // it has said that its I/O is suspended and drained
+	stranger       bool              // it has met a node with unrelated data
+	kept           *keptMetadata     // metadata of an earlier time
+	fence          uint64            // highest fencing epoch that it has accepted
+	target         bool              // a resync from another node is under way
+	primary        bool              // it has answered a promotion, and no demotion since
 	replies        map[uint64]func(engine.Err)
 	ticking        int64
 	depth          int
 	queue          []engine.Event
 	out            []engine.Action // reused by every step
-=======
-	sim           *Sim
-	index         int
-	eng           *engine.Engine
-	cfg           engine.Config
-	set           *leg.Set // its legs' metadata
-	inc           int      // counts starts
-	disks         []*disk
-	wants         []bool // per node: a connection is wanted
-	pausedUntil   int64
-	slowUntil     int64
-	slowMetaUntil int64
-	partial       bool              // in the middle of a resync, whatever happens to its engine
-	pulled        []version         // what was acknowledged when the last block of its resync was still missing
-	track         []version         // what its disk held when its tracker was reset; nil is not known
-	asked         map[uint64]uint64 // fencing epochs that peers want accepted, by question
-	promised      uint64            // highest fencing epoch that it has said yes to
-	suspends      int               // commands to suspend its I/O
-	spare         []version         // what its disks hold where the volume may grow
-	solo          []version         // by block: the newest write that this node has acknowledged alone
-	frozen        bool              // it has said that its I/O is suspended and drained
-	stranger      bool              // it has met a node with unrelated data
-	kept          *keptMetadata     // metadata of an earlier time
-	fence         uint64            // highest fencing epoch that it has accepted
-	target        bool              // a resync from another node is under way
-	primary       bool              // it has answered a promotion, and no demotion since
-	replies       map[uint64]func(engine.Err)
-	ticking       int64
-	depth         int
-	queue         []engine.Event
-	out           []engine.Action // reused by every step
->>>>>>> main
 }
 
 // metaWrite is a metadata write to several legs.
