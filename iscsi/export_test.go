@@ -123,6 +123,3 @@ func (s *Server) LeaveMemory(bytes int64) {
 		l.mem.common = bytes
 	}
 }
-
-// Bucket is where a histogram counts a value.
-func Bucket(ticks uint64) int { return bucket(ticks) }
