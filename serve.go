@@ -34,7 +34,7 @@ func serveCommand(args []string, std stdio) int {
 			return exitMisuse
 		}
 	}
-	log := newLogger(std.err, logging)
+	log := newLogger(std.err, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
 	if err := serve(flags, logging, log, std); err != nil {
 		fmt.Fprintf(std.err, "pollux serve: %v\n", err)
