@@ -92,12 +92,6 @@ func (m *Module) Rescan(name string) error {
 }
 
 func (m *Module) lookup(name string) (*bdev.Device, error) {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	if _, ours := d.Spec().Backend.(*backend); !ours {
-		return nil, fmt.Errorf("bdev %s is not an aio device: %w", name, syscall.ENODEV)
-	}
-	return d, nil
+	d, _, err := bdev.LookupOf[*backend](m.registry, name, "an aio device")
+	return d, err
 }

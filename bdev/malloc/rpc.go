@@ -26,9 +26,7 @@ func (p *createParams) SetDefaults() { p.NUMA = -1 }
 func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_malloc_create", m.create, "construct_malloc_bdev").
 		Help("Make a block device in memory.")
-	rpc.Handle(s, rpc.Runtime, "bdev_malloc_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_malloc_bdev").Waits().
+	bdev.HandleDelete(s, "bdev_malloc_delete", m.Delete, "delete_malloc_bdev").
 		Help("Remove a malloc device and give its memory back.")
 }
 
