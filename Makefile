@@ -19,7 +19,7 @@ BENCHFLAGS ?=
 # make sim: how many seeds the simulated cluster runs.
 SEEDS ?= 1000
 
-.PHONY: help build helper run check unit race test test-full test-ceph fuzz bench sim deps clean FORCE
+.PHONY: help build helper run check unit race test test-full test-ceph test-gluster fuzz bench sim deps clean FORCE
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -66,6 +66,11 @@ test-full:
 test-ceph:
 	@POLLUX_TEST_CEPH=1 scripts/deps.sh
 	@POLLUX_TEST_CEPH=1 go test -v -count=1 -timeout 600s -run '^TestCeph' ./bdev/tcmur
+
+## make test-gluster  its glfs handler in front of a Gluster volume on loopback (root; installs Gluster's programs)
+test-gluster:
+	@POLLUX_TEST_GLUSTER=1 scripts/deps.sh
+	@POLLUX_TEST_GLUSTER=1 go test -v -count=1 -timeout 600s -run '^TestGluster' ./bdev/tcmur
 
 ## make fuzz        each fuzz target for FUZZTIME=10s; FUZZ=regexp chooses
 fuzz:

@@ -34,10 +34,15 @@ func serveCommand(args []string, std stdio) int {
 			return exitMisuse
 		}
 	}
-	log := newLogger(std.err, newSystemLog(systemLogSocket), logging)
+	// A pipe whose reader has gone must not end the target either: who is notified of SIGPIPE survives it.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	out, words := newSink(std.out), newSink(std.err)
+	defer out.Close()
+	defer words.Close()
+	log := newLogger(words, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
-	if err := serve(flags, logging, log, std); err != nil {
-		fmt.Fprintf(std.err, "pollux serve: %v\n", err)
+	if err := serve(flags, logging, log, stdio{std.in, out, words}); err != nil {
+		fmt.Fprintf(words, "pollux serve: %v\n", err)
 		return exitFailed
 	}
 	return exitDone

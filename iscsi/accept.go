@@ -177,7 +177,7 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 // askHome asks for the session that the login has negotiated.
 func (c *loginConn) askHome() {
 	o, l := &c.opening, &c.login
-	o.params, o.tsih, o.from = l.Keys.Result, l.TSIH, c.local
+	o.params, o.tsih, o.cid, o.from = l.Keys.Result, l.TSIH, l.CID, c.local
 	o.key = sessionKey{initiator: strings.ToLower(o.params.InitiatorName), isid: l.ISID, portalGroup: c.tag}
 	if o.target != nil {
 		o.key.target = o.target.Name

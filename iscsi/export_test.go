@@ -123,3 +123,9 @@ func (s *Server) LeaveMemory(bytes int64) {
 		l.mem.common = bytes
 	}
 }
+
+// SessionResult is a session in iscsi_get_sessions.
+type SessionResult = sessionResult
+
+// Sessions is what iscsi_get_sessions lists.
+func (s *Server) Sessions() ([]SessionResult, error) { return s.rpcSessions() }

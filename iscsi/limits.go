@@ -13,6 +13,14 @@ const (
 	ConnectionsMax = 8192
 	// LoginTimeout is how long a connection may take from accept to the full feature phase.
 	LoginTimeout = 15 * time.Second
+	// SessionWait is how long a login waits for an older session to end or to lose its connection, which takes as long as the devices need to
+	// give up its tasks. Then it is answered with "service unavailable", and the initiator comes again.
+	SessionWait = 10 * time.Second
+	// Time2WaitMax bounds default_time2wait, in seconds (RFC 7143 13.14).
+	Time2WaitMax = 3600
+	// Time2RetainMax bounds default_time2retain, in seconds: how long a session whose connection is lost may be kept (RFC 7143 13.15). Kept
+	// sessions count as sessions; when there are max_sessions, the one that was lost first gives way.
+	Time2RetainMax = 3600
 
 	// RecvDataSegmentMax is the MaxRecvDataSegmentLength that the target declares: the longest data segment that it takes.
 	RecvDataSegmentMax = 256 << 10

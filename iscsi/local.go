@@ -57,6 +57,11 @@ const (
 	countLoginRefused
 	countRedirected
 	countSessions
+	countFailed
+	countContinued
+	countExpired
+	countDisplaced
+	countWaitTimeout
 	countIgnoredCmdSN
 	countCmdSNGap
 	countStrayDataOut
@@ -82,6 +87,11 @@ var counterNames = [counterCount]string{
 	countLoginRefused:     "logins_refused",
 	countRedirected:       "logins_redirected",
 	countSessions:         "sessions_opened",
+	countFailed:           "sessions_failed",
+	countContinued:        "sessions_continued",
+	countExpired:          "sessions_expired",
+	countDisplaced:        "sessions_displaced",
+	countWaitTimeout:      "login_waits_given_up",
 	countIgnoredCmdSN:     "commands_outside_window",
 	countCmdSNGap:         "command_gaps",
 	countStrayDataOut:     "stray_data_out",

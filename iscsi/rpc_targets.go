@@ -201,6 +201,7 @@ type statsResult struct {
 
 func (s *Server) registerState(r *rpc.Server) {
 	list(r, "iscsi_get_connections", s.rpcConnections, "get_iscsi_connections")
+	list(r, "iscsi_get_sessions", s.rpcSessions)
 	list(r, "iscsi_get_stats", s.rpcStats)
 	list(r, "iscsi_get_counters", func() (Counters, error) { return s.Counters(), nil })
 	list(r, "iscsi_get_usage", s.Usage)

@@ -343,7 +343,10 @@ func (s *Server) close() error {
 		g.stop()
 	}
 	// The grace of the request ends the sessions that do not log out, so that this wait has an end.
-	err := s.home.r.Call(func() { s.home.stopping = true })
+	err := s.home.r.Call(func() {
+		s.home.stopping = true
+		s.home.endFailed()
+	})
 	err = errors.Join(err, s.each(func(l *local) { l.shut(); l.askLogout(nil, 0, LogoutGrace) }))
 	err = errors.Join(err, s.home.r.Do(func(done func()) { s.home.wait(nil, done) }))
 	for _, l := range s.locals {

@@ -164,6 +164,22 @@ func (t *Task) start() {
 	t.inExecute = false
 }
 
+// EndTasks ends all tasks as Close does, and calls ended on the reactor when they have. The nexus stays, with its unit attentions and
+// reservations; tasks may be prepared again from then on.
+func (n *Nexus) EndTasks(ended func()) {
+	left := 1
+	step := func() {
+		if left--; left == 0 {
+			ended()
+		}
+	}
+	for _, u := range n.allUnits() {
+		left++
+		u.endAll(step)
+	}
+	step()
+}
+
 // Close ends all tasks (Finished is called for each, prepared ones too), drains, and calls closed on the reactor. What the nexus
 // held that does not outlive it (RESERVE(6), PREVENT ALLOW) is gone by then. No task may be prepared after Close.
 func (n *Nexus) Close(closed func()) {

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,8 +40,21 @@ const (
 	magicBtrfs = unix.BTRFS_SUPER_MAGIC
 )
 
-// openFile opens path with O_DIRECT if possible, for blocks of blockSize bytes (0: a block device's own).
+// openFile opens path for blocks of blockSize bytes (0: a block device's own), and locks it.
 func openFile(path string, blockSize uint32, readOnly bool) (*file, error) {
+	f, err := openBest(path, blockSize, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f.fd, path, readOnly, lockMax); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openBest opens path with O_DIRECT if possible.
+func openBest(path string, blockSize uint32, readOnly bool) (*file, error) {
 	mode := unix.O_RDWR
 	if readOnly {
 		mode = unix.O_RDONLY
@@ -133,6 +147,30 @@ func (f *file) inspectRegular(path string) error {
 	_, err := unix.Seek(f.fd, 0, unix.SEEK_HOLE)
 	f.seeks = err == nil
 	return nil
+}
+
+// A process that was killed may have left writes on their way to the disk, which nothing calls back. Its lock is gone when the last of
+// them has ended: the kernel holds the file open for them. Its successor looks every lockStep, for lockMax.
+const (
+	lockMax  = 3 * time.Second
+	lockStep = 5 * time.Millisecond
+)
+
+// lock takes the file for ourselves, so that nobody else's write comes between or after ours; readers share it. Where a file system has
+// no locks (ENOLCK, EOPNOTSUPP) there is none. Error: EBUSY.
+func lock(fd int, path string, readOnly bool, linger time.Duration) error {
+	how := unix.LOCK_EX | unix.LOCK_NB
+	if readOnly {
+		how = unix.LOCK_SH | unix.LOCK_NB
+	}
+	for until := time.Now().Add(linger); ; time.Sleep(lockStep) {
+		if err := unix.Flock(fd, how); !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("%s is in use by another bdev or process, or a process that was killed has writes on their way to it: %w", path, syscall.EBUSY)
+		}
+	}
 }
 
 // sizeOf is the size of a file or block device, in bytes.

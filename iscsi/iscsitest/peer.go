@@ -24,7 +24,8 @@ type Options struct {
 	Initiator  string // empty: a name of this package
 	Target     string // empty: a discovery session
 	ISID       iscsi.ISID
-	TSIH       uint16
+	TSIH       uint16 // not 0: of the session to join or to continue
+	CID        uint16
 	CmdSN      uint32
 	RecvBuffer int // SO_RCVBUF before the connection is made, so that the window is as small; 0: the kernel's choice
 	Timeout    time.Duration
@@ -81,7 +82,7 @@ func LogIn(o Options) (*Peer, error) {
 
 // NewLogin is the initiator's side of a login as o wants it.
 func NewLogin(o Options) *iscsi.InitiatorLogin {
-	l := &iscsi.InitiatorLogin{Auth: o.Auth, ISID: o.ISID, TSIH: o.TSIH, CmdSN: o.CmdSN}
+	l := &iscsi.InitiatorLogin{Auth: o.Auth, ISID: o.ISID, TSIH: o.TSIH, CID: o.CID, CmdSN: o.CmdSN}
 	l.Keys.Own = iscsi.DefaultParams()
 	l.Keys.Own.InitiatorName, l.Keys.Own.TargetName = o.Initiator, o.Target
 	if o.Initiator == "" {

@@ -96,6 +96,12 @@ func (r *region) powerLoss(s *Sim) {
 	}
 }
 
+// mayTear keeps the only good superblock whole: losing both to two faults is a refusal, and there is a transcript of that.
+func (r *region) mayTear(w *pageWrite) bool {
+	page, pages := int((w.off-r.base)/meta.PageSize), r.pages()
+	return page < pages-2 || r.goodSuper(2*pages-3-page)
+}
+
 // tear leaves of a page under way any mixture of old and new sectors.
 func (r *region) tear(s *Sim, w *pageWrite) { s.mixSectors(r.page(w.off), w.page[:]) }
 
@@ -109,15 +115,15 @@ func (s *Sim) mixSectors(to, from []byte) {
 	}
 }
 
-// slots is the number of bitmaps of a node of this seed: peers, legs and a tracker.
-func (s *Sim) slots() int { return s.prof.nodes - 1 + s.prof.legs + 1 }
+// slots is the number of bitmaps of a node: peers, legs and a tracker.
+func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index] + 1 }
 
 // newDisk makes a blank disk.
-func (s *Sim) newDisk() *disk {
+func (s *Sim) newDisk(n *node) *disk {
 	blocks := s.prof.blocks + s.prof.spare
 	return &disk{
 		cells: make([]cell, blocks),
-		md:    newRegion(int64(blocks)*blockSize, s.slots()+s.prof.alPages+2),
+		md:    newRegion(int64(blocks)*blockSize, s.slots(n)+s.prof.alPages+2),
 	}
 }
 
@@ -188,7 +194,7 @@ func (d *disk) crashMeta(s *Sim, io *diskIO, power bool) {
 	}
 	switch w := &io.pages[0]; {
 	case s.rng.IntN(2) == 0:
-	case power && s.rng.IntN(2) == 0:
+	case power && s.rng.IntN(2) == 0 && d.md.mayTear(w):
 		d.md.tear(s, w)
 	default:
 		d.md.put(w, true)

@@ -28,6 +28,7 @@ type node struct {
 	ticking       int64
 	depth         int
 	queue         []engine.Event
+	out           []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.
@@ -51,7 +52,8 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 		n.queue = n.queue[1:]
 		s.Steps++
 		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, nil)
+		out := n.eng.Step(s.now, &e, n.out[:0])
+		n.out = out
 		inc := n.inc
 		for i := range out {
 			if n.inc != inc || n.eng == nil {

@@ -23,7 +23,7 @@ const coverageSeeds = 3000
 func TestSeeds(t *testing.T) {
 	start := time.Now()
 	var cover engine.Coverage
-	steps, fails, acked, reads, lossy := 0, 0, 0, 0, 0
+	steps, fails, acked, reads, lossy, rots, rotReads, scrubbed := 0, 0, 0, 0, 0, 0, 0, 0
 	for i := range *seeds {
 		s := New(*first+uint64(i), engine.Mutation(*mutate))
 		if *trace {
@@ -41,6 +41,9 @@ func TestSeeds(t *testing.T) {
 		acked += s.model.acked
 		reads += s.model.reads
 		lossy += s.model.lossy
+		rots += len(s.model.rots)
+		rotReads += s.model.rotReads
+		scrubbed += s.model.scrubbed
 	}
 	for _, m := range missed(&cover) {
 		t.Logf("not reached: %s", m)
@@ -49,5 +52,6 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	d := time.Since(start)
+	t.Logf("%d blocks rotted, %d reads of them, %d found by verify; %d read repairs, %d leg repairs", rots, rotReads, scrubbed, cover.Repairs, cover.LegRepairs)
 	t.Logf("%d seeds in %v, %.0f a second, %d steps, %d writes acked, %d reads checked, %d lossy tenures", *seeds, d, float64(*seeds)/d.Seconds(), steps, acked, reads, lossy)
 }

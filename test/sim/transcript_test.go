@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -79,7 +80,7 @@ func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
 func (p *player) newWorld(options []string) {
 	s := New(1, 0)
 	pr := profile{
-		nodes: 2, legs: 1, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
+		nodes: 2, legs: oneLeg, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
 		diskJitter: 1, netBase: 100e3, netJitter: 1,
 	}
 	for _, o := range options {
@@ -88,7 +89,8 @@ func (p *player) newWorld(options []string) {
 		case "mode":
 			pr.mode = engine.Mode(strings.Index("ABC", value) + 1)
 		case "legs":
-			pr.legs, _ = strconv.Atoi(value)
+			count, _ := strconv.Atoi(value)
+			pr.legs = [nodesMax]int{count, count, count, count}
 		case "min-acks":
 			pr.minAcks, _ = strconv.Atoi(value)
 		case "ahead":
@@ -102,6 +104,7 @@ func (p *player) newWorld(options []string) {
 		}
 	}
 	*s = *New(1, 0)
+	s.rng = rand.New(rand.NewPCG(1, 1)) // whatever New has drawn
 	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
 	s.calm = true
 	s.build()
@@ -162,7 +165,7 @@ var operatorWords = map[string]engine.Command{
 	"secondary": engine.CmdSecondary, "invalidate": engine.CmdInvalidate, "invalidate-remote": engine.CmdInvalidatePeer,
 	"outdate": engine.CmdOutdate, "detach": engine.CmdDetach, "verify": engine.CmdVerify, "pause": engine.CmdPauseSync,
 	"resume": engine.CmdResumeSync, "resize": engine.CmdResize, "skip-sync": engine.CmdNewGeneration,
-	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence, "add-leg": engine.CmdLegAdd,
+	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence,
 }
 
 func (p *player) run(f []string) {
@@ -191,6 +194,20 @@ func (p *player) run(f []string) {
 	case "plug":
 		leg, _ := strconv.Atoi(f[2])
 		p.node(f[1]).disks[leg].gone = false
+	case "add-leg": // a 1
+		leg, _ := strconv.Atoi(f[2])
+		s.addLeg(p.node(f[1]), leg)
+	case "replace": // a 1: another disk is in the place of leg 1
+		leg, _ := strconv.Atoi(f[2])
+		n := p.node(f[1])
+		n.disks[leg].gone = true
+		s.command(n, engine.Event{Cmd: engine.CmdLegRemove, Leg: leg}, func(err engine.Err) { p.say("%s: remove: %v", f[1], err) })
+		s.runFor(1e9)
+		n.disks[leg] = s.newDisk(n)
+		s.createLeg(n, leg, true)
+	case "unreadable", "worn": // a 0 3: block 3 of leg 0 of node a
+		c := p.cell(f)
+		c.unreadable, c.worn = true, f[0] == "worn"
 	case "corrupt": // a b: block b of node a changes behind everybody's back
 		b, _ := strconv.Atoi(f[2])
 		p.node(f[1]).disks[0].write(b, -99, true)
@@ -202,6 +219,12 @@ func (p *player) run(f []string) {
 	}
 	s.runFor(6e9)
 	p.states()
+}
+
+func (p *player) cell(f []string) *cell {
+	leg, _ := strconv.Atoi(f[2])
+	b, _ := strconv.Atoi(f[3])
+	return &p.node(f[1]).disks[leg].cells[b]
 }
 
 func (p *player) request(f []string) {

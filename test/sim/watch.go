@@ -139,7 +139,7 @@ func (s *Sim) compareLegs(n *node, v engine.View) {
 			continue
 		}
 		for b := range s.prof.blocks {
-			if x, y := n.disks[first].cells[b].cur, n.disks[i].cells[b].cur; x != y && v.Quiet && v.Disk == engine.UpToDate {
+			if x, y := s.under(b, n.disks[first].cells[b].cur), s.under(b, n.disks[i].cells[b].cur); x != y && v.Quiet && v.Disk == engine.UpToDate {
 				s.violate("block %d: legs %d and %d of node %d are in sync but hold versions %d and %d", b, first, i, n.index, x, y)
 				return
 			}

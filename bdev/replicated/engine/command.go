@@ -76,6 +76,7 @@ func (e *Engine) commandStep(c Command) func() {
 		CmdPauseSync: e.stepPause, CmdResumeSync: e.stepPause, CmdResize: e.stepResize,
 		CmdNewGeneration: e.stepNewGeneration, CmdTrackerReset: e.stepTrackerReset, CmdLegAdd: e.stepLegAdd,
 		CmdLegRemove: e.stepLegRemove, CmdReadExclude: e.stepReadExclude, CmdFence: e.stepFence,
+		CmdVerifyLegs: e.stepVerifyLegs,
 	}
 	return steps[c]
 }
@@ -361,7 +362,7 @@ func (e *Engine) stepSecondary() {
 	e.open = false
 	e.closeEpoch()
 	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
-		e.rotating > 0 || !e.settled() || e.pullsUnderWay() {
+		e.rotating > 0 || e.repairs > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}
 	e.cmd.critical = true

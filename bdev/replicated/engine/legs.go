@@ -85,7 +85,9 @@ func (e *Engine) attach(md *Loaded) {
 			b.setAll()
 		default:
 			b.or(md.Bitmaps[row])
-			clear(b.added)
+			for page := range b.added {
+				b.added[page] = md.Rewrite>>row&1 != 0
+			}
 		}
 	}
 	e.super.Flags &^= SuperFullSync
@@ -302,10 +304,24 @@ func (e *Engine) legReadable(o *op) int {
 
 // legRead reads from one leg; digest asks for a checksum alone.
 func (e *Engine) legRead(o *op, n int, digest bool) {
+	if o.legs == 0 {
+		o.answered, o.differ = 0, false
+	}
 	o.legs |= legBit(n)
 	o.tried |= legBit(n)
 	e.legs[n].reads++
 	e.emit(Action{Kind: ActLegRead, Leg: n, ID: o.id(), Off: o.off, Len: o.len, Flag: digest})
+}
+
+// legDigests asks all legs that are in sync for their digest: the read succeeds if all that answer agree. It reports whether
+// there is one to ask.
+func (e *Engine) legDigests(o *op) bool {
+	for n := range e.cfg.Legs {
+		if e.legs[n].state == legUp && (o.legs == 0 || !e.mutated(MutDigestOneLeg)) {
+			e.legRead(o, n, true)
+		}
+	}
+	return o.legs != 0
 }
 
 func (e *Engine) onLegDone(ev *Event) {
@@ -317,8 +333,7 @@ func (e *Engine) onLegDone(ev *Event) {
 	o.legs &^= bit
 	if o.reading() {
 		e.legs[ev.Leg].reads--
-		o.data, o.sum = ev.Data, ev.Sum
-		e.readDone(o, ev.OK)
+		e.legAnswers(o, ev)
 		return
 	}
 	if ev.OK {
@@ -331,6 +346,20 @@ func (e *Engine) onLegDone(ev *Event) {
 	}
 }
 
+// legAnswers is the end of a read, or of one leg's share in a read of all their digests.
+func (e *Engine) legAnswers(o *op, ev *Event) {
+	if ev.OK {
+		o.differ = o.differ || o.answered != 0 && o.sum != ev.Sum
+		o.answered |= legBit(ev.Leg)
+		o.data, o.sum, o.sums[ev.Leg] = ev.Data, ev.Sum, ev.Sum
+	} else {
+		o.unread |= legBit(ev.Leg)
+	}
+	if o.legs == 0 {
+		e.readDone(o, o.answered != 0 && !o.differ)
+	}
+}
+
 // reading reports that the leg I/O under way is a read.
 func (o *op) reading() bool {
 	switch o.kind {
@@ -340,6 +369,10 @@ func (o *op) reading() bool {
 		return o.stage == pullDigest
 	case opRebuild:
 		return o.stage == rebuildRead
+	case opRepair:
+		return o.stage == repairRead
+	case opLegVerify:
+		return o.stage != legVerifyWrite
 	default:
 		return false
 	}
@@ -400,6 +433,10 @@ func (e *Engine) localDone(o *op, ok bool) {
 		e.barrierFlushed(o, ok)
 	case opPull:
 		e.pullWritten(o, ok)
+	case opRepair:
+		e.repairDone(o, ok)
+	case opLegVerify:
+		e.legVerifyWritten(o, ok)
 	case opSync:
 		then := o.then
 		e.freeOp(o)

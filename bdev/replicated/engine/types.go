@@ -277,7 +277,7 @@ const (
 	CmdOutdate                           //
 	CmdDetach                            // stop using the local disks
 	CmdVerify                            // Value: VerifyRepair
-	CmdVerifyStop                        //
+	CmdVerifyStop                        // Peer: row; none is the verify of the legs
 	CmdPauseSync                         //
 	CmdResumeSync                        //
 	CmdResize                            // Value: bytes; Flag: assume clean
@@ -289,6 +289,7 @@ const (
 	CmdLegRemove                         //
 	CmdReadExclude                       // Leg, Flag
 	CmdFence                             // Value: fencing epoch in force
+	CmdVerifyLegs                        // compare the local legs; Value: VerifyRepair; Leg: the one that is right
 )
 
 // VerifyRepair says what happens to blocks that verify found different.
@@ -299,6 +300,8 @@ const (
 	RepairNone VerifyRepair = iota
 	RepairFromLocal
 	RepairFromPeer
+	RepairByMajority // of the legs: what more than half of them hold
+	RepairFromLeg    // of the legs: the one that the command names
 )
 
 // Err is the outcome of a command.

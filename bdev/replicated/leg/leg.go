@@ -86,6 +86,18 @@ func (s *Set) Encode(n int, a *engine.Action, put func(off int64, p *meta.Page))
 	}
 }
 
+// Join puts leg n into the set, before it is added to the engine. It reports that the other legs have never seen the disk:
+// then everything has to be copied to it.
+func (s *Set) Join(n int, l *Leg) (isNew bool) {
+	s.Legs[n] = l
+	for i, other := range s.Legs {
+		if i != n && other != nil && other.store.Super.Peers[s.cfg.LegRow+n].Node != l.store.Super.Node {
+			return true
+		}
+	}
+	return false
+}
+
 // Introduce makes the legs of a new volume known to one another.
 func (s *Set) Introduce() error {
 	for _, l := range s.Legs {

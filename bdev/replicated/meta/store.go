@@ -43,6 +43,12 @@ type Options struct {
 	Data    int64 // size of the data on another device; 0 is internal metadata
 }
 
+const (
+	slotsDefault   = 4
+	bmShiftDefault = 12
+	alSlotsDefault = 1237
+)
+
 // Defaults fills what is zero.
 func (o *Options) Defaults() {
 	def := func(p *int, v int) {
@@ -50,13 +56,13 @@ func (o *Options) Defaults() {
 			*p = v
 		}
 	}
-	def(&o.Slots, 4)
+	def(&o.Slots, slotsDefault)
 	def(&o.ALPages, ALPages)
 	if o.BMShift == 0 {
-		o.BMShift = 12
+		o.BMShift = bmShiftDefault
 	}
 	if o.ALSlots == 0 {
-		o.ALSlots = 1237
+		o.ALSlots = alSlotsDefault
 	}
 	if o.ALShift == 0 {
 		o.ALShift = 22

@@ -289,7 +289,7 @@ static bool is_sane(const struct sqe *e)
 	case OP_READ: case OP_WRITE: data = e->len; break;
 	case OP_CAW: data = 2 * e->len; break;
 	case OP_WRITESAME: data = device.block_size; break;
-	case OP_FLUSH: return true;
+	case OP_FLUSH: return e->data == 0;
 	case OP_UNMAP: break;
 	default: return false;
 	}
