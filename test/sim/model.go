@@ -46,6 +46,7 @@ type request struct {
 	tenure int
 	fua    bool
 	peers  map[int]int // flush: who was in sync when it began, by incarnation
+	incs   []int       // incarnations of the nodes when it began
 }
 
 func (m *model) init(blocks int) {
@@ -236,6 +237,9 @@ func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua b
 			}
 		}
 	}
+	for _, o := range s.nodes {
+		r.incs = append(r.incs, o.inc)
+	}
 	m.requests[r.id] = r
 	s.step(n, &ev)
 }
@@ -279,6 +283,7 @@ func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
 		for b := r.lo; b < r.hi; b++ {
 			f, v := m.floor(b, i), r.vers[b-r.lo]
 			switch {
+			case has && f.valid && s.nodes[i].inc != r.incs[i]: // its acknowledgement came late, and a power loss may have taken the write
 			case has && f.valid:
 				f.cur = max(f.cur, v)
 				if r.fua && s.prof.mode == engine.ModeC {
