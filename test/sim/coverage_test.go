@@ -13,9 +13,9 @@ var unreachableRules = map[int]string{
 	10: "the same",
 	13: "both would have to be promoted in one generation",
 	14: "the same",
-	17: "needs metadata that has been put back to an older state",
-	20: "the same",
-	23: "needs two nodes that are both declared good before they have ever met",
+	21: "needs metadata that has been put back to an older state",
+	24: "the same",
+	27: "needs two nodes that are both declared good before they have ever met",
 }
 
 type wanted struct{ from, to engine.Conn }

@@ -8,6 +8,10 @@ func (s *Sim) hurt() {
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
+	if len(s.nodes) > 2 && r.IntN(3) == 0 {
+		s.hurtSeveral()
+		return
+	}
 	switch r.IntN(27) {
 	case 25, 26:
 		s.crashAfterFlush()

@@ -242,6 +242,7 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	switch r.kind {
 	case engine.EvWrite:
 		m.acked++
+		s.checkCopies(n, r, a.Mask)
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++

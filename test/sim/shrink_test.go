@@ -12,15 +12,15 @@ import (
 )
 
 // Shrink leaves out every round of a failing seed that the failure does not need.
-func Shrink(seed uint64, mut engine.Mutation) (skip []int, failure string) {
-	s := New(seed, mut)
+func Shrink(seed uint64, nodes int, mut engine.Mutation) (skip []int, failure string) {
+	s := NewOf(seed, nodes, mut)
 	if failure = s.Run(); failure == "" {
 		return nil, ""
 	}
 	left := map[int]bool{}
 	for round := s.prof.rounds - 1; round >= 0; round-- {
 		left[round] = true
-		t := New(seed, mut)
+		t := NewOf(seed, nodes, mut)
 		t.Skip = left
 		if f := t.Run(); f != "" {
 			failure = f
@@ -36,9 +36,36 @@ func Shrink(seed uint64, mut engine.Mutation) (skip []int, failure string) {
 	return skip, failure
 }
 
-// corpusLine is how a shrunk seed is written to testdata/corpus: the seed and the rounds to leave out.
-func corpusLine(seed uint64, skip []int) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s", seed, strings.Trim(fmt.Sprint(skip), "[]")))
+// corpusLine is how a shrunk seed is written to testdata/corpus: the seed, the nodes if they were not the seed's choice, and the
+// rounds to leave out.
+func corpusLine(seed uint64, nodes int, skip []int) string {
+	world := strconv.FormatUint(seed, 10)
+	if nodes != 0 {
+		world += "/" + strconv.Itoa(nodes)
+	}
+	return strings.TrimSpace(world + " " + strings.Trim(fmt.Sprint(skip), "[]"))
+}
+
+// parseWorld reads the first word of such a line.
+func parseWorld(word string) (seed uint64, nodes int, err error) {
+	word, count, _ := strings.Cut(word, "/")
+	if count != "" {
+		if nodes, err = strconv.Atoi(count); err != nil {
+			return 0, 0, err
+		}
+	}
+	seed, err = strconv.ParseUint(word, 10, 64)
+	return seed, nodes, err
+}
+
+// roundSet reads the rounds to leave out.
+func roundSet(fields []string) map[int]bool {
+	set := map[int]bool{}
+	for _, x := range fields {
+		round, _ := strconv.Atoi(x)
+		set[round] = true
+	}
+	return set
 }
 
 // TestCorpus plays the seeds that have failed once, as they were shrunk.
@@ -54,16 +81,12 @@ func TestCorpus(t *testing.T) {
 		if len(fields) == 0 {
 			continue
 		}
-		seed, err := strconv.ParseUint(fields[0], 10, 64)
+		seed, nodes, err := parseWorld(fields[0])
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := New(seed, 0)
-		s.Skip = map[int]bool{}
-		for _, x := range fields[1:] {
-			round, _ := strconv.Atoi(x)
-			s.Skip[round] = true
-		}
+		s := NewOf(seed, nodes, 0)
+		s.Skip = roundSet(fields[1:])
 		if failure := s.Run(); failure != "" {
 			t.Errorf("%s: %s", line, failure)
 		}
@@ -76,11 +99,11 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 		t.Skip("mutation switches exist only with -tags invariants")
 	}
 	for seed := range uint64(20) {
-		skip, failure := Shrink(seed, engine.MutNoIntervalLock)
+		skip, failure := Shrink(seed, 2, engine.MutNoIntervalLock)
 		if failure == "" {
 			continue
 		}
-		s := New(seed, engine.MutNoIntervalLock)
+		s := NewOf(seed, 2, engine.MutNoIntervalLock)
 		s.Skip = map[int]bool{}
 		for _, r := range skip {
 			s.Skip[r] = true

@@ -130,11 +130,34 @@ func (s *Sim) trace(format string, args ...any) {
 }
 
 // New makes the world of a seed.
-func New(seed uint64, mut engine.Mutation) *Sim {
+func New(seed uint64, mut engine.Mutation) *Sim { return NewOf(seed, 0, mut) }
+
+// NewOf makes the world of a seed with a number of nodes that is not the seed's choice; 0 leaves it to the seed.
+func NewOf(seed uint64, nodes int, mut engine.Mutation) *Sim {
 	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
 	s.prof = s.chooseProfile()
+	s.prof.chooseNodes(seed, nodes)
 	s.build()
 	return s
+}
+
+// chooseNodes makes most worlds of two and three nodes. It has a source of its own, so that the rest of a seed's world does
+// not depend on it.
+func (p *profile) chooseNodes(seed uint64, nodes int) {
+	r := rand.New(rand.NewPCG(seed, 0x6e6f646573))
+	switch x := r.IntN(16); {
+	case nodes != 0:
+		p.nodes = nodes
+	case x < 7:
+		p.nodes = 2
+	case x < 14:
+		p.nodes = 3
+	default:
+		p.nodes = 4
+	}
+	if p.minAcks > 1 {
+		p.minAcks = 2 + r.IntN(p.nodes-1)
+	}
 }
 
 // profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,6 +14,8 @@ var (
 	seeds  = flag.Int("seeds", 200, "seeds to run")
 	first  = flag.Uint64("first", 0, "first seed")
 	trace  = flag.Bool("story", false, "print what happens")
+	nodes  = flag.Int("nodes", 0, "nodes of every world, instead of what the seed chooses")
+	skip   = flag.String("skip", "", "rounds to leave out, separated by spaces")
 	mutate = flag.Uint64("mutate", 0, "mutation switches")
 )
 
@@ -25,13 +28,14 @@ func TestSeeds(t *testing.T) {
 	var cover engine.Coverage
 	steps, fails, acked, reads, lossy := 0, 0, 0, 0, 0
 	for i := range *seeds {
-		s := New(*first+uint64(i), engine.Mutation(*mutate))
+		s := NewOf(*first+uint64(i), *nodes, engine.Mutation(*mutate))
+		s.Skip = roundSet(strings.Fields(*skip))
 		if *trace {
 			s.Trace = func(l string) { fmt.Println(l) }
 		}
 		if f := s.Run(); f != "" {
-			skip, _ := Shrink(s.Seed, engine.Mutation(*mutate))
-			t.Errorf("seed %d: %s\nfor testdata/corpus: %s", s.Seed, f, corpusLine(s.Seed, skip))
+			skip, _ := Shrink(s.Seed, *nodes, engine.Mutation(*mutate))
+			t.Errorf("seed %d: %s\nfor testdata/corpus: %s", s.Seed, f, corpusLine(s.Seed, *nodes, skip))
 			if fails++; fails > 10 {
 				break
 			}

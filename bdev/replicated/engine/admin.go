@@ -94,12 +94,12 @@ func (e *Engine) diskFailed() {
 		if p.isTarget() || p.isSource() {
 			e.resetLink(p)
 		}
-		if e.role == Primary && p.conn >= Connected && p.disk == UpToDate {
+		if e.role == Primary && p.conn >= Connected && p.disk == UpToDate && !e.severalPeers() {
 			e.lossWait |= p.bit()
 		}
 	}
 	e.exposed = e.super.Current
-	if e.role == Primary && e.lossWait == 0 {
+	if e.role == Primary && e.lossWait == 0 && !(e.severalPeers() && e.peerHasData()) {
 		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
 	}
 	e.setDisk(Failed)
@@ -110,12 +110,16 @@ func (e *Engine) diskFailed() {
 			e.setConn(p, Connected)
 		}
 	}
+	if e.role == Primary {
+		e.leftOut = 0
+		e.lendGeneration()
+	}
 	e.later(e.recheck)
 }
 
 func (e *Engine) stepVerify() {
 	p := e.cmdPeer()
-	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate {
+	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) {
 		e.reply(ErrState)
 		return
 	}

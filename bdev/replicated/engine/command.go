@@ -162,6 +162,9 @@ func (e *Engine) mayPeer(p *peer, cmd Command, fence uint64) Err {
 		if e.role == Primary {
 			return ErrPeerPrimary
 		}
+		if fence == 0 && e.followsOther(p) {
+			return ErrPeerPrimary
+		}
 		if fence != 0 && fence <= e.super.Fence {
 			return ErrFenced
 		}
@@ -172,11 +175,15 @@ func (e *Engine) mayPeer(p *peer, cmd Command, fence uint64) Err {
 			e.acceptFence(fence)
 		}
 	case CmdVerify:
-		if busy || p.conn != Connected || e.disk != UpToDate {
+		if busy || p.conn != Connected || e.disk != UpToDate || e.followsOther(p) {
 			return ErrConcurrent
 		}
 		p.verify = verifyState{}
 		e.setConn(p, VerifyT)
+	case CmdInvalidate, CmdInvalidatePeer:
+		if busy || e.followsOther(p) {
+			return ErrConcurrent
+		}
 	default:
 		if busy {
 			return ErrConcurrent
@@ -228,7 +235,7 @@ func (e *Engine) stepPrimary() {
 // settled reports that no handshake is under way.
 func (e *Engine) settled() bool {
 	for i := range e.peers {
-		if p := &e.peers[i]; p.up && p.conn < Connected {
+		if p := &e.peers[i]; p.up && p.conn < Connected && !p.waits {
 			return false
 		}
 	}
@@ -280,21 +287,14 @@ func (e *Engine) anyTarget() bool {
 func (e *Engine) promote() {
 	e.cmd.critical = true
 	forced := e.disk != UpToDate && e.disk >= Inconsistent && !e.anyTarget()
-	e.role = Primary
+	e.role, e.leftOut = Primary, 0
 	e.setCurrent(e.super.Current)
 	if forced {
 		e.forceGeneration()
 	} else {
 		e.promoteGeneration()
 	}
-	e.exposed = e.super.Current
-	if !e.hasDisk() {
-		for i := range e.peers {
-			if p := &e.peers[i]; p.conn >= Connected && p.disk == UpToDate {
-				e.exposed = p.gen
-			}
-		}
-	}
+	e.exposed = e.exposedAtPromotion()
 	e.super.Fence = max(e.super.Fence, e.cmd.ev.Value)
 	if !e.mutated(MutNoPrimaryMark) {
 		e.super.Flags |= SuperPrimary
@@ -324,13 +324,30 @@ func (e *Engine) promote() {
 	})
 }
 
+// exposedAtPromotion is the generation that this Primary's front end will see.
+func (e *Engine) exposedAtPromotion() uint64 {
+	switch {
+	case e.hasDisk():
+		return e.super.Current
+	case e.rotating > 0:
+		return e.exposed
+	}
+	for i := range e.peers {
+		if p := &e.peers[i]; p.conn >= Connected && p.disk == UpToDate {
+			return p.gen
+		}
+	}
+	return e.super.Current
+}
+
 // promoteGeneration starts a new generation if somebody is not here who should be.
 func (e *Engine) promoteGeneration() {
 	if !e.hasDisk() {
+		e.rotate()
 		return
 	}
 	for i := range e.peers {
-		if p := &e.peers[i]; e.needsGeneration(i) && !p.mirrors() {
+		if p := &e.peers[i]; e.isPeer(i) && !p.mirrors() && (e.needsGeneration(i) || e.severalPeers()) {
 			e.rotate()
 			return
 		}
@@ -339,6 +356,7 @@ func (e *Engine) promoteGeneration() {
 
 // forceGeneration declares this node's data good, whatever it is.
 func (e *Engine) forceGeneration() {
+	e.clearSource()
 	old := e.super.Current
 	for i := range e.peers {
 		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 && old != JustCreated {
@@ -387,7 +405,7 @@ func (e *Engine) leaveFenced() {
 	}
 	e.commit(func(bool) {
 		for i := range e.peers {
-			if p := &e.peers[i]; loss || p.missed {
+			if p := &e.peers[i]; loss || p.missed || e.severalPeers() {
 				e.resetLink(p)
 			}
 		}
@@ -408,7 +426,7 @@ func (e *Engine) pullsUnderWay() bool {
 func (e *Engine) stepInvalidate() {
 	p := e.cmdPeer()
 	mine := e.cmd.kind == CmdInvalidate
-	if p == nil || p.conn != Connected || e.disk != UpToDate || p.disk != UpToDate || mine && e.role == Primary ||
+	if p == nil || p.conn != Connected || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) || mine && e.role == Primary ||
 		!mine && p.role == Primary {
 		e.reply(ErrState)
 		return

@@ -172,9 +172,10 @@ func (e *Engine) pullByID(p *peer, m *Msg) *op {
 }
 
 func (e *Engine) pullWrite(o *op) {
-	if e.cfg.Legs > 1 && !e.getExtents(o) {
-		return // a leg that is behind now has to know of this after a crash
+	if (e.cfg.Legs > 1 || e.severalPeers()) && !e.getExtents(o) {
+		return // a leg or a third node that is behind now has to know of this after a crash
 	}
+	e.markForOthers(&e.peers[o.peer], o.off, o.len)
 	e.legWrite(o)
 }
 

@@ -173,6 +173,9 @@ const (
 	MsgVerifyDone  MsgType = 0x84
 	MsgInvalidate  MsgType = 0x85 // set all bits; Count says which side becomes the source
 	MsgStartResync MsgType = 0x86 // exchange bitmaps now; Count says which side becomes the source
+	MsgSettled     MsgType = 0x87 // the Primary: all replicas have confirmed the epochs up to this one
+	MsgInSync      MsgType = 0x88 // node Count and the receiver hold the same, of generation UUID; Block asks for an answer
+	MsgInSyncAck   MsgType = 0x89 // the receiver of MsgInSync has noted it
 )
 
 // Meta reports whether a message travels on the second connection, where acknowledgements do not queue behind data.
@@ -231,6 +234,10 @@ type Hello struct {
 	Capacity      uint64 // what the local disks could hold; 0 when diskless
 	GI            GI
 	Crashed       bool // was Primary and ended without saying so, as far as this peer is concerned
+	Open          bool // lost a Primary some of whose writes the peer may not have
+	Weak          bool // ended without saying so as a Secondary: it may have lost writes that the peer has
+	Target        bool // is taking over the data of another node
+	Follows       bool // another node is Primary and sends it its writes
 	Dirty         uint64
 	Fence         uint64
 	State         PeerState
@@ -344,6 +351,9 @@ const (
 	RowFullSync                    // its bitmap counts as all ones
 	RowStale                       // a leg that missed writes
 	RowTracker
+	RowOpen   // this node lost a Primary some of whose writes the peer may not have
+	RowWeak   // this node crashed as a Secondary and may lack writes that the peer has
+	RowSource // this node, Inconsistent, is taking over the peer's data; Bitmap is the generation that it was before
 )
 
 // Row is what the metadata keeps of one replica.
@@ -387,7 +397,8 @@ var msgNames = map[MsgType]string{
 	MsgBarrierAck: "BarrierAck", MsgStateReply: "StateReply", MsgOVRequest: "OVRequest", MsgOVReply: "OVReply",
 	MsgOVResult: "OVResult", MsgCsumRequest: "CsumRequest", MsgRSInSync: "RSInSync", MsgOutOfSync: "OutOfSync",
 	MsgSyncDone: "SyncDone", MsgUUIDsAck: "UUIDsAck", MsgFenced: "Fenced", MsgPeerOOS: "PeerOOS",
-	MsgVerifyDone: "VerifyDone", MsgInvalidate: "Invalidate", MsgStartResync: "StartResync",
+	MsgVerifyDone: "VerifyDone", MsgInvalidate: "Invalidate", MsgStartResync: "StartResync", MsgSettled: "Settled",
+	MsgInSync: "InSync", MsgInSyncAck: "InSyncAck",
 }
 
 func (t MsgType) String() string { return msgNames[t] }
