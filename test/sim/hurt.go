@@ -228,9 +228,9 @@ func (s *Sim) promoteInResync() {
 			return
 		}
 		s.demote(n)
-		s.runUntil(2e9, func() bool { return s.inState(engine.SyncTarget) != nil })
+		s.runUntil(2e9, func() bool { return s.targetOfNewest() != nil })
 	}
-	n := s.inState(engine.SyncTarget)
+	n := s.targetOfNewest()
 	if n == nil || s.roleHolder() != nil {
 		return
 	}
@@ -250,6 +250,19 @@ func (s *Sim) promoteInResync() {
 		}
 	}
 	s.workload(50e6)
+}
+
+// targetOfNewest finds a target that reads at its source what was acknowledged last: of several nodes, two that are behind may be
+// in a resync with one another.
+func (s *Sim) targetOfNewest() *node {
+	for _, n := range s.running() {
+		for j, o := range s.nodes {
+			if j != n.index && o.eng != nil && n.eng.Peer(rowOf(n.index, j)).Conn == engine.SyncTarget && (len(s.nodes) == 2 || s.newest(o)) {
+				return n
+			}
+		}
+	}
+	return nil
 }
 
 // crashAfterFlush cuts the power of all nodes in the moment in which a flush is acknowledged: each of those that were in sync

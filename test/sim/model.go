@@ -18,7 +18,8 @@ type model struct {
 	nextReq  uint64
 	acked    int
 	reads    int
-	lossy    int // promotions of nodes that were not in sync
+	weakened bool // a node that was in sync has lost power in this tenure: those that crash now may have to follow it
+	lossy    int  // promotions of nodes that were not in sync
 }
 
 type blockModel struct {
@@ -108,6 +109,7 @@ func (s *Sim) content(n *node, b int) version {
 func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
+	m.weakened = false
 	broken := false
 	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
 		s.violate("node %d is promoted in the middle of a resync", n.index)
@@ -182,11 +184,22 @@ func (m *model) behind(n int) {
 	}
 }
 
-// crashed takes back what the end of a node takes back.
+// crashed takes back what the end of a node takes back. With several nodes, those that were killed do not know whether they lost
+// something: they follow any other that crashed with the Primary, and that one may have lost power.
 func (m *model) crashed(s *Sim, n *node, power bool) {
+	if len(s.nodes) > 2 && power && !m.weakened {
+		m.weakened = true
+		for i, o := range s.nodes {
+			for b := range m.blocks {
+				if f := m.floor(b, i); o.eng == nil {
+					f.cur = f.dur
+				}
+			}
+		}
+	}
 	for b := range m.blocks {
 		f := m.floor(b, n.index)
-		if power || s.prof.mode != engine.ModeC {
+		if power || m.weakened || s.prof.mode != engine.ModeC {
 			f.cur = f.dur
 		}
 	}

@@ -116,7 +116,7 @@ func (s *Sim) do(n *node, a engine.Action) {
 		}
 	case engine.ActNotify:
 		if s.onNotify != nil {
-			s.onNotify(n, a.Text)
+			s.onNotify(n, a.Peer, a.Text)
 		}
 	case engine.ActComplete:
 		if s.onComplete != nil {

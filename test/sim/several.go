@@ -30,7 +30,7 @@ func (s *Sim) hurtSeveral() {
 		s.workload(r.Int64N(100e6))
 	default:
 		w := s.wires[r.IntN(len(s.wires))]
-		w.slowUntil[r.IntN(2)] = s.now + r.Int64N(2e9)
+		w.stretch(w.node(r.IntN(2)), s.now+r.Int64N(2e9))
 		s.workload(r.Int64N(500e6))
 	}
 }
@@ -98,7 +98,7 @@ func (s *Sim) loseThePrimary(power bool) {
 	}
 	for _, w := range s.wires {
 		if (w.a == n.index || w.b == n.index) && r.IntN(2) == 0 {
-			w.slowUntil[w.side(n.index)] = s.now + 1e9
+			w.stretch(n.index, s.now+1e9)
 		}
 	}
 	s.workload(r.Int64N(30e6))

@@ -62,7 +62,7 @@ type Sim struct {
 	forgiven   bool // the operator has told somebody to discard his data
 	commands   uint64
 	onStep     func(*node)
-	onNotify   func(*node, string)
+	onNotify   func(*node, int, string)
 	onComplete func(*node, *engine.Action)
 	fence      uint64
 	disksMade  int

@@ -217,7 +217,6 @@ func init() { // the handlers reach the table through dispatch
 	set(MsgStateReq, Connected, (*Engine).onStateReq)
 	set(MsgStateReply, Connected, (*Engine).onStateReply)
 	set(MsgFenced, WFReportParams, (*Engine).onFenced)
-	set(MsgSizes, Connected, (*Engine).onSizes)
 	set(MsgSettled, Connected, (*Engine).onSettled)
 	set(MsgInSync, Connected, (*Engine).onInSync)
 	set(MsgInSyncAck, Connected, (*Engine).onInSyncAck)

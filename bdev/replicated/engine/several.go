@@ -236,6 +236,15 @@ func (e *Engine) tellSettled() {
 	}
 }
 
+// passFence lets a Primary know of a fencing epoch that is in force: it may be connected here only.
+func (e *Engine) passFence() {
+	for i := range e.peers {
+		if p := &e.peers[i]; e.severalPeers() && p.role == Primary && p.conn >= Connected && !p.cfg.NoFence {
+			e.send(p, &Msg{Type: MsgFenced, Fence: e.super.Fence})
+		}
+	}
+}
+
 // tellInSync lets the other nodes in sync with this one know that the peer is one of them now. Those that confirm it are named
 // to the peer: a connection may have ended at the other side already.
 func (e *Engine) tellInSync(p *peer) {

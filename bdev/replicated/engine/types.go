@@ -148,7 +148,6 @@ const (
 	MsgRSRequest   MsgType = 0x09
 	MsgHello       MsgType = 0x0b // P_PROTOCOL, P_SIZES, P_UUIDS and the first P_STATE in one
 	MsgUUIDs       MsgType = 0x0c
-	MsgSizes       MsgType = 0x0d
 	MsgState       MsgType = 0x0e
 	MsgSyncUUID    MsgType = 0x0f
 	MsgStateReq    MsgType = 0x12
@@ -391,7 +390,7 @@ const ALFree uint32 = 1<<32 - 1
 
 var msgNames = map[MsgType]string{
 	MsgData: "Data", MsgDataReply: "DataReply", MsgRSReply: "RSReply", MsgBarrier: "Barrier", MsgBitmap: "Bitmap",
-	MsgDataRequest: "DataRequest", MsgRSRequest: "RSRequest", MsgHello: "Hello", MsgUUIDs: "UUIDs", MsgSizes: "Sizes",
+	MsgDataRequest: "DataRequest", MsgRSRequest: "RSRequest", MsgHello: "Hello", MsgUUIDs: "UUIDs",
 	MsgState: "State", MsgSyncUUID: "SyncUUID", MsgStateReq: "StateReq", MsgRecvAck: "RecvAck", MsgWriteAck: "WriteAck",
 	MsgRSWriteAck: "RSWriteAck", MsgNegAck: "NegAck", MsgNegReply: "NegReply", MsgNegRSReply: "NegRSReply",
 	MsgBarrierAck: "BarrierAck", MsgStateReply: "StateReply", MsgOVRequest: "OVRequest", MsgOVReply: "OVReply",

@@ -15,7 +15,15 @@ func (e *Engine) onWrite(ev *Event) {
 }
 
 func (e *Engine) takesIO(o *op) bool {
-	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && e.held.len() < queueMax
+	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.sizeForRequests() && e.held.len() < queueMax
+}
+
+// sizeForRequests is the size, or what it is about to shrink to.
+func (e *Engine) sizeForRequests() uint64 {
+	if e.cmd.kind == CmdResize && e.cmd.started {
+		return min(e.super.Size, e.cmd.ev.Value)
+	}
+	return e.super.Size
 }
 
 func (e *Engine) failRequest(o *op) {
@@ -177,6 +185,9 @@ func (e *Engine) submit(o *op) {
 func (e *Engine) submitToPeer(o *op, p *peer) {
 	if !p.mirrors() {
 		e.markMissed(p.row, o.off, o.len)
+		if e.rotating > 0 {
+			e.tellOthersMissed(p, o) // who goes along will hear of the generation after this write
+		}
 		if p.conn == Ahead || p.conn == WFBitMapS {
 			e.send(p, &Msg{Type: MsgOutOfSync, Off: o.off, Len: o.len})
 		}
