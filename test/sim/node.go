@@ -28,6 +28,7 @@ type node struct {
 	ticking       int64
 	depth         int
 	queue         []engine.Event
+	out           []engine.Action // scratch
 }
 
 // metaWrite is a metadata write to several legs.
@@ -41,24 +42,16 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	if n.eng == nil {
 		return
 	}
-	n.queue = append(n.queue, *ev)
 	if n.depth > 0 {
+		n.queue = append(n.queue, *ev)
 		return
 	}
 	n.depth++
+	s.stepOne(n, ev)
 	for len(n.queue) > 0 && n.eng != nil && s.Failure == "" {
 		e := n.queue[0]
-		n.queue = n.queue[1:]
-		s.Steps++
-		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, nil)
-		inc := n.inc
-		for i := range out {
-			if n.inc != inc || n.eng == nil {
-				break
-			}
-			s.do(n, out[i])
-		}
+		n.queue = n.queue[:copy(n.queue, n.queue[1:])]
+		s.stepOne(n, &e)
 	}
 	n.depth--
 	if s.onStep != nil {
@@ -66,6 +59,19 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	}
 	s.observe(n)
 	s.armTick(n)
+}
+
+func (s *Sim) stepOne(n *node, ev *engine.Event) {
+	s.Steps++
+	s.traceEvent(n, ev)
+	n.out = n.eng.Step(s.now, ev, n.out[:0])
+	inc := n.inc
+	for i := range n.out {
+		if n.inc != inc || n.eng == nil {
+			return
+		}
+		s.do(n, n.out[i])
+	}
 }
 
 func (s *Sim) armTick(n *node) {

@@ -52,7 +52,9 @@ func (s *Sim) partition() {
 			s.cutWire(w, dirs)
 		}
 	}
-	s.workload(r.Int64N(5e9))
+	before, more := s.model.acked, r.IntN(300) // enough for whoever is cut off to fall behind
+	s.workloadUntil(r.Int64N(5e9), func() bool { return s.model.acked > before+more })
+	s.runFor(r.Int64N(3e9))
 	if n := s.model.primary; n != nil && r.IntN(3) == 0 {
 		s.crash(n, s.prof.power && r.IntN(2) == 0)
 		s.runFor(r.Int64N(3e9))

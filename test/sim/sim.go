@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 
@@ -74,24 +73,51 @@ type timed struct {
 	f     func()
 }
 
+// eventHeap is a binary heap by time, and by order of arrival within it. It is container/heap without the boxing, since it is
+// what all events go through.
 type eventHeap []timed
 
-func (h eventHeap) Len() int { return len(h) }
-func (h eventHeap) Less(i, j int) bool {
+func (h eventHeap) less(i, j int) bool {
 	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
 }
-func (h eventHeap) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *eventHeap) Push(x any)   { *h = append(*h, x.(timed)) }
-func (h *eventHeap) Pop() any {
-	old := *h
-	x := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return x
+
+func (h *eventHeap) push(x timed) {
+	*h = append(*h, x)
+	q := *h
+	for i := len(q) - 1; i > 0; {
+		up := (i - 1) / 2
+		if !q.less(i, up) {
+			return
+		}
+		q[i], q[up] = q[up], q[i]
+		i = up
+	}
+}
+
+func (h *eventHeap) pop() timed {
+	q := *h
+	x, last := q[0], len(q)-1
+	q[0], q[last] = q[last], timed{}
+	q = q[:last]
+	*h = q
+	for i := 0; ; {
+		small := i
+		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
+			if q.less(child, small) {
+				small = child
+			}
+		}
+		if small == i {
+			return x
+		}
+		q[i], q[small] = q[small], q[i]
+		i = small
+	}
 }
 
 func (s *Sim) at(t int64, f func()) {
 	s.order++
-	heap.Push(&s.heap, timed{t, s.order, f})
+	s.heap.push(timed{t, s.order, f})
 }
 
 func (s *Sim) after(d int64, f func()) { s.at(s.now+d, f) }
@@ -107,7 +133,7 @@ func (s *Sim) runUntil(limit int64, done func() bool) bool {
 			s.now = max(s.now, end)
 			return false
 		}
-		x := heap.Pop(&s.heap).(timed)
+		x := s.heap.pop()
 		s.now = x.at
 		x.f()
 	}
