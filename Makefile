@@ -19,7 +19,7 @@ BENCHFLAGS ?=
 # make sim: how many seeds the simulated cluster runs.
 SEEDS ?= 1000
 
-.PHONY: help build helper run check unit race test test-full test-ceph fuzz bench sim deps clean FORCE
+.PHONY: help build helper run check unit race test test-full test-ceph test-gluster fuzz bench sim deps clean FORCE
 
 help:
 	@sed -n 's/^## //p' $(MAKEFILE_LIST)
@@ -56,16 +56,21 @@ race:
 
 ## make test        everything (under 20 minutes on 2 cores); as root it installs what the tests need
 test:
-	@scripts/test.sh deps check unit race cuts sim benchonce fuzz live interop conformance vm
+	@scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
 
 ## make test-full   the same with the long runs: more seeds, more cuts, longer fuzzing
 test-full:
-	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race cuts sim benchonce fuzz live interop conformance vm
+	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
 
 ## make test-ceph   bdev/tcmur's rbd handler in front of a Ceph cluster on loopback (as root it installs Ceph)
 test-ceph:
 	@POLLUX_TEST_CEPH=1 scripts/deps.sh
 	@POLLUX_TEST_CEPH=1 go test -v -count=1 -timeout 600s -run '^TestCeph' ./bdev/tcmur
+
+## make test-gluster  its glfs handler in front of a Gluster volume on loopback (root; installs Gluster's programs)
+test-gluster:
+	@POLLUX_TEST_GLUSTER=1 scripts/deps.sh
+	@POLLUX_TEST_GLUSTER=1 go test -v -count=1 -timeout 600s -run '^TestGluster' ./bdev/tcmur
 
 ## make fuzz        each fuzz target for FUZZTIME=10s; FUZZ=regexp chooses
 fuzz:
@@ -78,7 +83,7 @@ sim:
 ## make bench       Pollux, tgt and gotgt in turn: speed and server CPU per I/O; the helper of bdev/tcmur
 bench: build
 	@go run ./test/bench $(BENCHFLAGS)
-	@go test -run '^$$' -bench Helper ./bdev/tcmur
+	@go run ./test/bench -tcmur $(BENCHFLAGS)
 
 ## make deps        installs the Debian packages that tests need (root)
 deps:

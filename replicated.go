@@ -8,7 +8,8 @@ import (
 
 const replicatedUsage = `usage: pollux replicated md create|dump|check [OPTION...] FILE
 
-Looks at and makes the metadata of replicated volumes, on files and block devices. FILE may also hold DRBD's metadata (v08): dump prints them.
+Looks at and makes the metadata of replicated volumes, on files and block devices; dump and check read those of DRBD 8.4 (v08)
+too. pollux replicated md --help tells more.
 `
 
 // replicatedCommand is `pollux replicated`.

@@ -7,15 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pollux/rpc"
 )
-
-// stopTimeout bounds the clean end: sessions that do not log out and I/O that does not drain for so long are given up.
-const stopTimeout = 20 * time.Second
 
 // serveCommand is `pollux serve`.
 func serveCommand(args []string, std stdio) int {
@@ -34,10 +30,19 @@ func serveCommand(args []string, std stdio) int {
 			return exitMisuse
 		}
 	}
-	log := newLogger(std.err, logging)
+	// A pipe whose reader has gone must not end the target either: who is notified of SIGPIPE survives it.
+	signal.Notify(make(chan os.Signal, 1), unix.SIGPIPE)
+	out, words := newSink(std.out), newSink(std.err)
+	defer out.Close()
+	defer words.Close()
+	log := newLogger(words, logging)
 	slog.SetDefault(log)
-	if err := serve(flags, logging, log, std); err != nil {
-		fmt.Fprintf(std.err, "pollux serve: %v\n", err)
+	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
+	if err == nil {
+		err = serve(flags, logging, log, stdio{std.in, out, words})
+	}
+	if err != nil {
+		fmt.Fprintf(words, "pollux serve: %v\n", err)
 		return exitFailed
 	}
 	return exitDone
@@ -54,13 +59,11 @@ func serve(flags serveFlags, logging *rpc.Logging, log *slog.Logger, std stdio) 
 	}
 	context.AfterFunc(stopped, forget)
 	if err := start(stopped, t, flags, std); err != nil {
-		return errors.Join(err, t.stop(context.Background()))
+		return errors.Join(err, t.stop())
 	}
 	<-stopped.Done()
 	log.Info("stopping: sessions are asked to log out, I/O is drained and flushed")
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	return t.stop(ctx)
+	return t.stop()
 }
 
 // start brings the target to where it serves: the RPC socket first, so that clients may configure while it waits.

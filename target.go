@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"pollux/bdev"
 	"pollux/bdev/aio"
@@ -61,7 +62,7 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 		return nil, fmt.Errorf("reactors: %w", err)
 	}
 	t.registry = bdev.NewRegistry(t.group, part("bdev"))
-	t.devices = scsi.NewDevices(t.group, t.registry)
+	t.devices = scsi.NewDevices(t.group, t.registry, part("scsi"))
 	t.iscsi = iscsi.NewServer(t.group, t.devices, iscsi.Config{Log: part("iscsi"), Coalesce: flags.coalesce})
 	t.rpc = rpc.New(rpc.Options{
 		Log: part("rpc"), Logging: logging, Product: "Pollux", Version: version, Allowed: flags.rpcsAllowed,
@@ -78,11 +79,41 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 	return t, nil
 }
 
+// stepTimeout bounds the steps of the end that have no bound of their own.
+const stepTimeout = 10 * time.Second
+
+// errNotEnded says that a step of the end was given up.
+var errNotEnded = errors.New("not ended")
+
 // stop ends the target from the top down: no new calls, sessions out, devices drained and flushed, reactors. What waits for
-// somebody else is told first, so that neither a call nor a session has to wait with it.
-func (t *target) stop(ctx context.Context) error {
+// somebody else is told first, so that neither a call nor a session has to wait with it. What does not end, because a device does not
+// answer, is named in the error and left alone, with everything below it: the process ends without.
+func (t *target) stop() error {
 	t.registry.Ending()
-	return errors.Join(t.rpc.Close(), t.iscsi.Close(ctx), t.registry.Close(), t.stopReactors())
+	err := errors.Join(within(stepTimeout, "RPC calls", t.rpc.Close), t.iscsi.Close())
+	if isLeft(err) {
+		return err
+	}
+	err = errors.Join(err, within(stepTimeout, "block devices", t.registry.Close))
+	if isLeft(err) {
+		return err
+	}
+	return errors.Join(err, t.stopReactors())
+}
+
+// isLeft reports whether something was left that has not ended.
+func isLeft(err error) bool { return errors.Is(err, errNotEnded) || errors.Is(err, scsi.ErrUnanswered) }
+
+// within waits for fn to end, but not for longer.
+func within(atMost time.Duration, what string, fn func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- fn() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-time.After(atMost):
+		return fmt.Errorf("%s: %w after %v", what, errNotEnded, atMost)
+	}
 }
 
 func (t *target) stopReactors() error {

@@ -114,6 +114,23 @@ func TestExamine(t *testing.T) {
 	}
 }
 
+// TestEnding: modules hear that the target begins to end while devices still serve, and are closed after the last device is gone.
+func TestEnding(t *testing.T) {
+	e := bdevtest.NewEnv(t, 1)
+	var heard []string
+	note := func(what string) { heard = append(heard, fmt.Sprint(what, len(e.Registry.Devices()))) }
+	e.Registry.AddModule(bdev.Module{Name: "silent"})
+	e.Registry.AddModule(bdev.Module{Name: "m", Ending: func() { note("ending ") }, Close: func() error { note("closed "); return nil }})
+	(&bdevtest.Disk{Native: bdevtest.Everything()}).Register(e, "a", 512, 8)
+	e.Registry.Ending()
+	if err := e.Registry.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []string{"ending 1", "closed 0"}; !slices.Equal(heard, want) {
+		t.Errorf("heard %q, want %q", heard, want)
+	}
+}
+
 // TestPartsInOrder looks at what a disk gets for requests that it cannot do as they are.
 func TestPartsInOrder(t *testing.T) {
 	for _, c := range []struct {

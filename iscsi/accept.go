@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"cmp"
 	"strings"
 
 	"pollux/reactor"
@@ -153,8 +154,11 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 	own := c.view.ownParams()
 	if !names.Discovery() {
 		t := c.view.target(names.TargetName)
-		if t == nil {
+		switch {
+		case t == nil:
 			return LoginNotFound
+		case t.node.gone.Load():
+			return LoginTargetRemoved
 		}
 		if !c.view.allows(t, c.tag, names.InitiatorName, c.sock.RemoteAddr().Addr()) {
 			return LoginAuthorizationFailure
@@ -176,7 +180,7 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 // askHome asks for the session that the login has negotiated.
 func (c *loginConn) askHome() {
 	o, l := &c.opening, &c.login
-	o.params, o.tsih, o.from = l.Keys.Result, l.TSIH, c.local
+	o.params, o.tsih, o.cid, o.from = l.Keys.Result, l.TSIH, l.CID, c.local
 	o.key = sessionKey{initiator: strings.ToLower(o.params.InitiatorName), isid: l.ISID, portalGroup: c.tag}
 	if o.target != nil {
 		o.key.target = o.target.Name
@@ -267,13 +271,7 @@ func (c *loginConn) Fill() {
 
 // statSN is the number of the next response.
 func (c *loginConn) statSN() uint32 {
-	first := uint32(1)
-	for _, n := range []uint32{c.local.server.initialStatSN, c.view.options.InitialStatSN} {
-		if n != 0 {
-			first = n
-		}
-	}
-	return first + c.sent
+	return cmp.Or(c.view.options.InitialStatSN, c.local.server.initialStatSN) + c.sent
 }
 
 func (c *loginConn) end() {

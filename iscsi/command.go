@@ -46,7 +46,7 @@ func (c *conn) command(h *BHS, ahs []byte) {
 // begin fills the task from the header and takes its place in the window.
 func (t *task) begin(h *BHS) {
 	t.itt, t.immediate, t.started = h.InitiatorTaskTag(), h.Immediate(), t.local.r.Now()
-	t.state, t.gather, t.reply = taskGathering, gather{transfer: t.gather.transfer}, reply{}
+	t.state, t.gather, t.reply = taskGathering, gather{transfer: t.gather.transfer, dataSN: FirstSN(), r2tSN: FirstSN()}, reply{dataSN: FirstSN()}
 	if t.immediate {
 		t.conn.session.immediate++
 	} else {

@@ -20,8 +20,9 @@ const (
 // conn is a connection in full feature phase. Data plane: it belongs to one reactor from openHere until settle has found that
 // nothing refers to it any more.
 //
-// It ends by end, whatever the reason: the socket is closed, tasks that wait to be sent go back at once, the nexus is closed, which
-// ends those that gather data and those that execute, and memory that is being sent comes back with the socket's last completion.
+// It ends by end, whatever the reason: the socket is closed, tasks that wait to be sent go back at once, the nexus ends those that
+// gather data and those that execute, and memory that is being sent comes back with the socket's last completion. If the session is
+// kept (retain.go), so is the nexus; else it is closed.
 type conn struct {
 	sock    sock.Conn
 	local   *local
@@ -48,6 +49,9 @@ type conn struct {
 	text textState
 	ping pinger
 
+	replaced                              bool // a login brings another connection
+	keeping                               bool // the session outlives the connection
+	tasksEnded                            bool // of a nexus that is kept
 	nexusClosing, nexusClosed, sockClosed bool
 
 	logout *control // the answer to a Logout Request, until the tasks have ended
@@ -57,37 +61,52 @@ type conn struct {
 	opened int64 // when, for iscsi_get_connections
 }
 
-// openHere makes the connection of a new session and sends the login's last response (on the session's reactor). fd is negative when
-// the connection was lost on the way.
+// openHere makes the connection of a session, new or kept, and sends the login's last response (on the session's reactor). fd is negative
+// when the connection was lost on the way.
 func (s *session) openHere(lc *loginConn) {
 	l := s.local
 	if s.doomed || lc.fd < 0 || l.closing {
 		if lc.fd >= 0 {
 			l.drop(lc.fd)
 		}
-		s.gone()
+		s.notOpened()
 		return
 	}
 	c := &conn{local: l, session: s, statSN: lc.statSN(), cid: lc.login.CID}
 	s.conn = c
-	s.expCmdSN = lc.login.CmdSN
-	s.window = min(s.queueDepth(), lc.view.options.MaxQueueDepth, l.windowFor(&s.params))
-	s.maxCmdSN = s.expCmdSN - 1
+	if s.opened {
+		s.params.Reconnect(&lc.opening.params)
+		l.count(countContinued)
+	} else {
+		s.begin(lc)
+	}
 	c.negotiated(&s.params)
 	l.conns = append(l.conns, c)
-	l.count(countSessions)
 	c.sock.Open(l.r, lc.fd, c)
 	if l.server.coalesce {
 		c.sock.HoldOutput()
 	}
 	c.opened = l.r.Now()
-	if s.target != nil {
-		s.nexus = s.target.node.device.OpenNexus(l.r, s.initiatorPort(), s.targetPort())
-	} else {
-		c.nexusClosed = true
-	}
+	c.nexusClosed = s.nexus == nil
 	c.startTimer(lc.view.options)
 	c.sayLogin(lc)
+	if s.dropFirst {
+		s.dropFirst = false
+		s.dropHere()
+	}
+}
+
+// begin is what a session has from its first connection to its end.
+func (s *session) begin(lc *loginConn) {
+	l := s.local
+	s.opened = true
+	s.expCmdSN = lc.login.CmdSN
+	s.window = min(s.queueDepth(), lc.view.options.MaxQueueDepth, l.windowFor(&s.params))
+	s.maxCmdSN = s.expCmdSN - 1
+	if s.target != nil {
+		s.nexus = s.target.node.device.OpenNexus(l.r, s.initiatorPort(), s.targetPort())
+	}
+	l.count(countSessions)
 }
 
 // negotiated takes over what the login has agreed on.
@@ -117,30 +136,42 @@ func (c *conn) sayLogin(lc *loginConn) {
 // endHere is home's order to end the session (on its reactor). A last answer that is on its way still leaves, such as that to
 // the reset that ends the session; the socket bounds how long it may take.
 func (s *session) endHere() {
-	switch {
-	case s.conn == nil:
-		s.doomed = true
-	case s.conn.state == connLast:
-		s.conn.closeNexus()
+	s.doomed = true
+	switch c := s.conn; {
+	case c == nil && s.nexus != nil:
+		s.nexus.Close(func() {
+			s.nexus = nil
+			s.gone()
+		})
+	case c == nil: // openHere is still to come.
+	case c.state == connLast:
+		c.closeNexus()
+	case c.state == connEnding:
+		c.forsake()
 	default:
-		s.conn.end()
+		c.end()
 	}
 }
 
 // gone tells home that nothing of the session is left.
 func (s *session) gone() { s.local.server.home.r.Send(&s.closed) }
 
-// end begins the end of the connection and, as it is the only one, of its session.
+// end begins the end of the connection and, as it is the only one, of its session, unless that is kept for a while.
 func (c *conn) end() {
 	if c.state == connEnding {
 		return
 	}
+	c.keeping = c.keeps()
 	c.state = connEnding
-	c.timer.Stop()
+	c.timer.Start(QuarantineAfter)
 	c.sock.Close()
 	c.dropReplies()
 	c.dropControls()
-	c.closeNexus()
+	if c.keeping {
+		c.lose()
+	} else {
+		c.closeNexus()
+	}
 	c.settle()
 }
 
@@ -183,17 +214,23 @@ func (c *conn) Closed(reason sock.Reason) {
 
 // settle finds out whether the connection's end is over.
 func (c *conn) settle() {
-	if c.state != connEnding || !c.sockClosed || !c.nexusClosed || c.live > 0 || c.managing > 0 {
+	if c.state != connEnding || !c.sockClosed || !c.nexusClosed && !(c.keeping && c.tasksEnded) || c.live > 0 || c.managing > 0 {
 		return
 	}
 	s, l := c.session, c.local
 	if s.conn == nil {
 		return
 	}
-	s.conn, s.nexus = nil, nil
+	c.timer.Stop()
+	s.conn = nil
 	l.conns = without(l.conns, c)
 	l.exited++
 	l.settle()
+	if c.keeping {
+		l.server.home.r.Send(&s.rested)
+		return
+	}
+	s.nexus = nil
 	s.gone()
 }
 

@@ -113,7 +113,7 @@ func newCutRig(t *testing.T, seed uint64) *cutRig {
 	rng := rand.New(rand.NewPCG(seed, 2))
 	g := &cutRig{rig: newRig(t, 1+rng.IntN(2), nil), rng: rng}
 	g.slow = g.addSlowDisk("Slow0", seed)
-	g.must(g.server.AddLUN("disk1", "Slow0", 1))
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Slow0", LUN: 1}))
 	g.Seed(seed)
 	kinds := []string{"plain", "digests", "R2T alone", "small segments"}
 	for i := range 2 + rng.IntN(2) {

@@ -174,7 +174,7 @@ func (t *task) askForData() {
 	depth := min(R2TMax, int(c.session.params.MaxOutstandingR2T))
 	for g.count < depth && g.asked < g.wanted {
 		n := min(c.session.params.MaxBurstLength, g.wanted-g.asked)
-		g.r2ts[g.count] = r2t{tag: t.newTransferTag(), offset: g.asked, length: n}
+		g.r2ts[g.count] = r2t{tag: t.newTransferTag(), offset: g.asked, length: n, dataSN: FirstSN()}
 		g.count++
 		g.unsent++
 		g.asked += n

@@ -20,21 +20,22 @@ func (s *Server) Held() (all []string) {
 			all = append(all, fmt.Sprintf("%d %s", n, what))
 		}
 	}
+	var u Usage
 	for _, l := range s.locals {
-		add("logins", len(l.logins))
+		l.addTo(&u)
 		add("pending logins", l.pending)
-		add("connections", len(l.conns))
-		add("connections waiting for memory", len(l.mem.hungry))
-		add("bytes beyond the shares", int(l.mem.extra))
 		free := 0
 		for t := l.tasks.free; t != nil; t = t.next {
 			free++
 		}
-		add("tasks in use", len(l.tasks.all)-free)
-		for _, t := range l.tasks.all {
-			add("buffers of a task", t.nbufs)
-		}
+		add("tasks outside the free list", len(l.tasks.all)-free)
 	}
+	add("logins", u.Logins)
+	add("connections", u.Connections)
+	add("connections waiting for memory", u.WaitingForMemory)
+	add("bytes beyond the shares", int(u.ExtraBytes))
+	add("tasks", u.Tasks)
+	add("buffers of tasks", u.Buffers)
 	add("sessions", len(s.home.all)+len(s.home.sessions)+len(s.home.tsihs))
 	for _, n := range s.home.perLocal {
 		add("sessions counted on a reactor", n)
@@ -69,11 +70,9 @@ func (s *Server) Tasks() (n int) {
 
 // ExpCmdSN is the next command that the session with an ISID expects (when its reactor rests).
 func (s *Server) ExpCmdSN(isid ISID) uint32 {
-	for _, l := range s.locals {
-		for _, c := range l.conns {
-			if c.session.key.isid == isid {
-				return c.session.expCmdSN
-			}
+	for _, x := range s.home.all {
+		if x.key.isid == isid {
+			return x.expCmdSN
 		}
 	}
 	return 0
@@ -125,3 +124,9 @@ func (s *Server) LeaveMemory(bytes int64) {
 
 // Bucket is where a histogram counts a value.
 func Bucket(ticks uint64) int { return bucket(ticks) }
+
+// SessionResult is a session in iscsi_get_sessions.
+type SessionResult = sessionResult
+
+// Sessions is what iscsi_get_sessions lists.
+func (s *Server) Sessions() ([]SessionResult, error) { return s.rpcSessions() }

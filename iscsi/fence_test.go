@@ -34,7 +34,7 @@ func newFenceRig(t testing.TB, seed uint64) *fenceRig {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	g := &fenceRig{rig: newRig(t, 1+rng.IntN(2), nil), rng: rng}
 	g.slow = g.addSlowDisk("Slow0", seed)
-	g.must(g.server.AddLUN("disk1", "Slow0", 1))
+	g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Slow0", LUN: 1}))
 	g.Seed(seed)
 	kinds := []string{"plain", "digests", "R2T alone", "small segments"}
 	make := func(isid byte) *host {

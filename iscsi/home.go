@@ -1,12 +1,18 @@
 package iscsi
 
-import "pollux/reactor"
+import (
+	"slices"
+	"time"
+
+	"pollux/reactor"
+)
 
 // opening is a login's request for a session. It is embedded in the login's connection; while it is on its way it belongs to whoever
 // has the message.
 type opening struct {
 	key    sessionKey
 	tsih   uint16 // as the initiator sent it: 0 asks for a new session
+	cid    uint16
 	target *Target
 	params Params
 	from   *local
@@ -14,8 +20,9 @@ type opening struct {
 	status  LoginStatus // the answer
 	session *session    // with LoginSuccess
 
-	ask    reactor.Message // to home
-	answer reactor.Message // back
+	ask      reactor.Message // to home
+	answer   reactor.Message // back
+	patience reactor.Timer   // of home, while the login waits for a session
 }
 
 // home is the table of all sessions of a server. It belongs to the server's home reactor. Everything that must be true of sessions
@@ -26,16 +33,18 @@ type home struct {
 	sessions map[sessionKey]*session
 	tsihs    map[uint16]*session
 	all      []*session // in the order in which they were granted
+	failed   []*session // of them, in the order in which their connections were lost
 	nextTSIH uint16
 	perLocal []int // sessions per reactor
 	stopping bool
-	waiters  []waiter
+	waiters  []*waiter
 }
 
-// waiter is a control-plane call that waits until no session of a target is left (nil: no session at all).
+// waiter is a control-plane call that waits until no session of a target is left (nil: no session at all), or until its time is over.
 type waiter struct {
-	node *node
-	done func()
+	node  *node
+	done  func()
+	timer reactor.Timer
 }
 
 func newHome(s *Server, r *reactor.Reactor) *home {
@@ -46,11 +55,14 @@ func newHome(s *Server, r *reactor.Reactor) *home {
 	}
 }
 
+// local is the server's part on the home reactor.
+func (h *home) local() *local { return h.server.locals[h.r.ID()] }
+
 // ask decides about a login. A login of a session that exists reinstates it (RFC 7143 6.3.5): the old one ends, and only when
 // nothing of it is left does the login go on. Of several that wait for the same session the last one wins.
 func (h *home) ask(o *opening) {
 	if o.tsih != 0 {
-		h.refuse(o, h.joinStatus(o))
+		h.join(o)
 		return
 	}
 	old := h.sessions[o.key]
@@ -68,21 +80,17 @@ func (h *home) ask(o *opening) {
 			return
 		}
 		old.heir = o
+		h.await(o, old)
 	default:
 		h.grant(o)
 	}
 }
 
-// joinStatus answers a login that wants to join a session: each has one connection.
-func (h *home) joinStatus(o *opening) LoginStatus {
-	s := h.tsihs[o.tsih]
-	if s == nil || s.key != o.key {
-		return LoginSessionDoesNotExist
-	}
-	return LoginTooManyConnections
-}
+func (h *home) refuse(o *opening, status LoginStatus) { h.answer(o, status) }
 
-func (h *home) refuse(o *opening, status LoginStatus) {
+// answer sends the login on its way; it belongs to its connection again.
+func (h *home) answer(o *opening, status LoginStatus) {
+	o.patience.Stop()
 	o.status = status
 	o.from.r.Send(&o.answer)
 }
@@ -91,17 +99,27 @@ func (h *home) refuse(o *opening, status LoginStatus) {
 func (h *home) grant(o *opening) {
 	where := h.place(o.from)
 	if len(h.all) >= int(h.server.view.Load().options.MaxSessions) || h.perLocal[where.r.ID()] >= ConnectionsMax {
-		h.refuse(o, LoginOutOfResources)
+		if !h.displace(o) {
+			h.refuse(o, LoginOutOfResources)
+		}
 		return
 	}
-	s := &session{key: o.key, target: o.target, params: o.params, tsih: h.newTSIH(), local: where}
-	s.end.Bind(func() { s.endHere() })
+	s := &session{
+		key: o.key, target: o.target, params: o.params, tsih: h.newTSIH(), local: where,
+		retain: time.Duration(o.params.DefaultTime2Retain) * time.Second,
+	}
+	s.end.Bind(s.endHere)
+	s.cut.Bind(s.dropHere)
+	s.lost.Bind(func() { h.sessionLost(s) })
+	s.rested.Bind(func() { h.sessionRested(s) })
 	s.closed.Bind(func() { h.closed(s) })
+	s.kept.cid = o.cid
+	s.kept.timer.Bind(h.r, func() { h.retained(s) })
 	h.sessions[s.key], h.tsihs[s.tsih] = s, s
 	h.all = append(h.all, s)
 	h.perLocal[s.local.r.ID()]++
-	o.session, o.status = s, LoginSuccess
-	o.from.r.Send(&o.answer)
+	o.session = s
+	h.answer(o, LoginSuccess)
 }
 
 // newTSIH is a number that no session has; 0 is reserved.
@@ -126,13 +144,16 @@ func (h *home) place(from *local) *local {
 
 // endSession tells a session to end, once.
 func (h *home) endSession(s *session) {
-	if !s.ending {
-		s.ending = true
-		s.local.r.Send(&s.end)
+	if s.ending {
+		return
 	}
+	s.ending = true
+	s.kept.timer.Stop()
+	h.failed = without(h.failed, s)
+	s.local.r.Send(&s.end)
 }
 
-// closed strikes out a session of which nothing is left, and lets its heir in.
+// closed strikes out a session of which nothing is left, and lets those in who wait for that.
 func (h *home) closed(s *session) {
 	if h.sessions[s.key] == s {
 		delete(h.sessions, s.key)
@@ -140,8 +161,17 @@ func (h *home) closed(s *session) {
 	delete(h.tsihs, s.tsih)
 	h.all = without(h.all, s)
 	h.perLocal[s.local.r.ID()]--
-	if o := s.heir; o != nil {
-		s.heir = nil
+	if o := s.kept.next; o != nil {
+		s.kept.next = nil
+		h.refuse(o, LoginSessionDoesNotExist)
+	}
+	waiting := s.guests
+	if s.heir != nil {
+		waiting = append(waiting, s.heir)
+	}
+	s.heir, s.guests = nil, nil
+	for _, o := range waiting {
+		o.patience.Stop()
 		h.ask(o)
 	}
 	h.wakeWaiters()
@@ -156,33 +186,34 @@ func (h *home) endAll(n *node) {
 	}
 }
 
-// wait calls done when no session of n (nil: no session) is left.
-func (h *home) wait(n *node, done func()) {
-	h.waiters = append(h.waiters, waiter{n, done})
+// wait calls done when no session of n (nil: no session) is left, or after so long.
+func (h *home) wait(n *node, atMost time.Duration, done func()) {
+	w := &waiter{node: n, done: done}
+	w.timer.Bind(h.r, func() {
+		h.waiters = without(h.waiters, w)
+		w.done()
+	})
+	w.timer.Start(atMost)
+	h.waiters = append(h.waiters, w)
 	h.wakeWaiters()
 }
 
 func (h *home) wakeWaiters() {
-	kept := h.waiters[:0]
-	for _, w := range h.waiters {
-		if h.any(w.node) {
-			kept = append(kept, w)
-			continue
+	for _, w := range slices.Clone(h.waiters) {
+		if h.count(w.node) == 0 {
+			w.timer.Stop()
+			h.waiters = without(h.waiters, w)
+			w.done()
 		}
-		w.done()
 	}
-	clear(h.waiters[len(kept):])
-	h.waiters = kept
 }
 
-func (h *home) any(n *node) bool {
-	if n == nil {
-		return len(h.sessions) > 0
-	}
+// count is how many sessions of n (nil: sessions at all) there are.
+func (h *home) count(n *node) (sessions int) {
 	for _, s := range h.all {
-		if s.target != nil && s.target.node == n {
-			return true
+		if n == nil || s.target != nil && s.target.node == n {
+			sessions++
 		}
 	}
-	return false
+	return sessions
 }

@@ -13,6 +13,14 @@ const (
 	ConnectionsMax = 8192
 	// LoginTimeout is how long a connection may take from accept to the full feature phase.
 	LoginTimeout = 15 * time.Second
+	// SessionWait is how long a login waits for an older session to end or to lose its connection, which takes as long as the devices need to
+	// give up its tasks. Then it is answered with "service unavailable", and the initiator comes again.
+	SessionWait = 10 * time.Second
+	// Time2WaitMax bounds default_time2wait, in seconds (RFC 7143 13.14).
+	Time2WaitMax = 3600
+	// Time2RetainMax bounds default_time2retain, in seconds: how long a session whose connection is lost may be kept (RFC 7143 13.15). Kept
+	// sessions count as sessions; when there are max_sessions, the one that was lost first gives way.
+	Time2RetainMax = 3600
 
 	// RecvDataSegmentMax is the MaxRecvDataSegmentLength that the target declares: the longest data segment that it takes.
 	RecvDataSegmentMax = 256 << 10
@@ -28,8 +36,15 @@ const (
 	QueueDepthMax = 1024
 	// ImmediateMax is how many immediate commands of one session may be unfinished. Further ones are rejected.
 	ImmediateMax = 16
-	// ManagementMax is how many task management functions of one session may be unfinished.
+	// ManagementMax is how many task management functions of one session may be unfinished. Further ones are rejected.
 	ManagementMax = 8
+	// ManagementTimeout is how long a task management function waits for the devices. Then it is rejected; initiators give up soon after
+	// (Linux: 15 seconds for ABORT TASK).
+	ManagementTimeout = 10 * time.Second
+	// QuarantineAfter is how long a device may keep tasks of a connection that has ended until they count as quarantined.
+	QuarantineAfter = 10 * time.Second
+	// EndTimeout is how long the deletion of a target and the end of the server wait for sessions to end, beside the grace for logouts.
+	EndTimeout = 10 * time.Second
 	// ControlMax is how many answers that carry no task (NOP-In, Reject, Text Response, ...) may wait for one connection to
 	// send. A peer that asks on without reading is disconnected at the bound.
 	ControlMax = 64

@@ -47,7 +47,7 @@ func newLive(t *testing.T, reactors int) *live {
 	if _, err := malloc.New(registry).Create(malloc.Options{Name: "Malloc0", BlockSize: rigBlockSize, Blocks: rigBlocks}); err != nil {
 		t.Fatal(err)
 	}
-	l.server = iscsi.NewServer(g, scsi.NewDevices(g, registry), iscsi.Config{InitialStatSN: nearWrap})
+	l.server = iscsi.NewServer(g, scsi.NewDevices(g, registry, slog.New(slog.DiscardHandler)), iscsi.Config{InitialStatSN: nearWrap})
 	portals, err := iscsi.NewPortalGroup(1, []iscsi.Portal{{Host: "127.0.0.1", Port: "0"}}, false)
 	l.must(err)
 	initiators, err := iscsi.NewInitiatorGroup(1, []string{"ANY"}, []string{"127.0.0.0/8"})
@@ -61,7 +61,7 @@ func newLive(t *testing.T, reactors int) *live {
 	l.portal = l.server.Portals(1)[0].String()
 	t.Cleanup(func() {
 		defer cancel()
-		l.must(l.server.Close(context.Background()))
+		l.must(l.server.Close())
 		l.must(registry.Unregister("Malloc0"))
 		if held := l.server.Held(); len(held) > 0 {
 			t.Errorf("left after the end: %v", held)

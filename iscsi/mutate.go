@@ -9,5 +9,5 @@ const (
 	MutateReinstateEarly          // a reinstating login does not wait for the end of the old session
 	MutateKeepTask                // a task whose answer has been sent is not given back
 	MutateWrongTask               // Data-Out is stored in whatever task gathers data
-	MutateSignedCompare           // CmdSN is compared as a number, not as a serial number
+	MutatePlainCompare            // sequence numbers are compared as numbers, not as serial numbers
 )

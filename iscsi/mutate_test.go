@@ -65,7 +65,7 @@ func TestMutationsAreNoticed(t *testing.T) {
 		}},
 		{iscsi.MutateKeepTask, "a task is kept", sessionRound},
 		{iscsi.MutateWrongTask, "data of one task goes to another", sessionRound},
-		{iscsi.MutateSignedCompare, "CmdSN is compared as a number", sessionRound},
+		{iscsi.MutatePlainCompare, "sequence numbers are compared as numbers", sessionRound},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer iscsi.Mutate(c.mutation)()

@@ -57,8 +57,8 @@ func (o *Options) Validate() error {
 		return fmt.Errorf("max_connections_per_session %d is not between 1 and 65535", o.MaxConnectionsPerSession)
 	case o.MaxQueueDepth == 0 || o.MaxQueueDepth > QueueDepthMax:
 		return fmt.Errorf("max_queue_depth %d is not between 1 and %d", o.MaxQueueDepth, QueueDepthMax)
-	case o.DefaultTime2Wait > 3600 || o.DefaultTime2Retain > 3600:
-		return fmt.Errorf("default_time2wait %d or default_time2retain %d exceeds 3600", o.DefaultTime2Wait, o.DefaultTime2Retain)
+	case o.DefaultTime2Wait > Time2WaitMax || o.DefaultTime2Retain > Time2RetainMax:
+		return fmt.Errorf("default_time2wait %d exceeds %d, or default_time2retain %d exceeds %d", o.DefaultTime2Wait, Time2WaitMax, o.DefaultTime2Retain, Time2RetainMax)
 	case o.FirstBurstLength < 512 || o.FirstBurstLength > 1<<24-1:
 		return fmt.Errorf("first_burst_length %d is not between 512 and 16777215", o.FirstBurstLength)
 	case o.ErrorRecoveryLevel > 0:

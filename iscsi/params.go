@@ -59,6 +59,12 @@ func DefaultParams() Params {
 	}
 }
 
+// Reconnect takes over what a later connection of the session has agreed on for itself: all else was settled by the first login.
+func (p *Params) Reconnect(of *Params) {
+	p.HeaderDigest, p.DataDigest = of.HeaderDigest, of.DataDigest
+	p.MaxRecvDataSegmentLength, p.MaxSendDataSegmentLength = of.MaxRecvDataSegmentLength, of.MaxSendDataSegmentLength
+}
+
 // Discovery reports whether the session is a discovery session.
 func (p *Params) Discovery() bool { return p.SessionType == SessionDiscovery }
 

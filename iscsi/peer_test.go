@@ -77,7 +77,7 @@ func script(rng *rand.Rand) []byte {
 		cmdSN++
 		add(&p)
 		if p.Opcode() == iscsi.OpSCSICommand && p.Write() && !p.Final() {
-			add(dataOut(itt, uint32(len(p.Data)), 0, pattern(2, 7)))
+			add(dataOut(itt, uint32(len(p.Data)), iscsi.FirstSN(), pattern(2, 7)))
 		}
 	}
 	return all

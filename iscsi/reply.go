@@ -156,7 +156,7 @@ func (t *task) fillResponse() bool {
 	h.SetResponse(SCSIResponseCompleted)
 	h.SetStatus(t.Status)
 	h.SetInitiatorTaskTag(t.itt)
-	h.SetExpDataSN(t.reply.dataSN + t.gather.r2tSN)
+	h.SetExpDataSN(t.reply.dataSN - FirstSN() + t.gather.r2tSN - FirstSN())
 	t.putResidual(h)
 	if n > 0 {
 		binary.BigEndian.PutUint16(f.inline(), uint16(t.SenseLen))

@@ -2,7 +2,6 @@ package iscsi_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"testing"
 
@@ -43,7 +42,7 @@ func newRig(t testing.TB, reactors int, edit func(*iscsi.Options, *iscsi.TargetS
 	if _, err := g.modules.Create(malloc.Options{Name: "Malloc0", BlockSize: rigBlockSize, Blocks: rigBlocks}); err != nil {
 		t.Fatal(err)
 	}
-	g.server = iscsi.NewServer(w.Group, scsi.NewDevices(w.Group, g.registry), iscsi.Config{InitialStatSN: nearWrap})
+	g.server = iscsi.NewServer(w.Group, scsi.NewDevices(w.Group, g.registry, slog.New(slog.DiscardHandler)), iscsi.Config{InitialStatSN: nearWrap})
 	var o iscsi.Options
 	o.SetDefaults()
 	spec := iscsi.TargetSpec{Name: "disk1", Maps: []iscsi.Map{{PortalGroup: 1, InitiatorGroup: 1}}, LUNs: []iscsi.LUNSpec{{BdevName: "Malloc0", LUN: 0}}}
@@ -73,7 +72,7 @@ func (g *rig) must(err error) {
 // close ends the server and requires that nothing is left of what went on.
 func (g *rig) close() {
 	g.t.Helper()
-	g.must(g.server.Close(context.Background()))
+	g.must(g.server.Close())
 	g.Run()
 	if held := g.server.Held(); len(held) > 0 {
 		g.t.Errorf("left after the end: %v", held)

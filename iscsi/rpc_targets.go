@@ -12,6 +12,12 @@ import (
 type lunParams struct {
 	BdevName string `json:"bdev_name,omitempty"`
 	LUN      *int32 `json:"lun_id"`
+	PTPLFile string `json:"ptpl_file,omitempty"`
+}
+
+// spec is the LUN that was asked for.
+func (p lunParams) spec() LUNSpec {
+	return LUNSpec{BdevName: p.BdevName, LUN: lunNumber(p.LUN), PTPLFile: p.PTPLFile}
 }
 
 type createTargetParams struct {
@@ -43,6 +49,7 @@ type addLUNParams struct {
 	Name     string `json:"name"`
 	BdevName string `json:"bdev_name"`
 	LUN      *int32 `json:"lun_id"`
+	PTPLFile string `json:"ptpl_file,omitempty"`
 }
 
 type removeLUNParams struct {
@@ -79,7 +86,7 @@ type targetResult struct {
 func targetResultOf(t *Target) targetResult {
 	luns := []LUNSpec{}
 	for _, l := range t.node.device.LUNs() {
-		luns = append(luns, LUNSpec{l.BdevName, int32(l.Number)})
+		luns = append(luns, LUNSpec{l.BdevName, int32(l.Number), l.PTPLFile})
 	}
 	return targetResult{
 		Name: t.Name, Alias: t.Alias, Maps: append([]Map{}, t.Maps...), LUNs: luns, QueueDepth: t.QueueDepth,
@@ -94,9 +101,11 @@ func (s *Server) registerTargets(r *rpc.Server) {
 		return rpc.None{}, noTarget(s.DeleteTarget(p.Name))
 	}, "delete_target_node").DecodeError(rpc.CodeInvalidParams, "Invalid parameters")
 	do(r, rpc.Runtime, "iscsi_target_node_add_lun", func(p addLUNParams) error {
-		return s.AddLUN(p.Name, p.BdevName, int(lunNumber(p.LUN)))
+		return s.AddLUN(p.Name, lunParams{p.BdevName, p.LUN, p.PTPLFile}.spec())
 	}, "target_node_add_lun")
-	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", func(p removeLUNParams) error { return s.RemoveLUN(p.Name, int(p.LUN)) })
+	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", func(p removeLUNParams) error {
+		return unanswered(s.RemoveLUN(p.Name, int(p.LUN)))
+	})
 	do(r, rpc.Runtime, "iscsi_target_node_add_pg_ig_maps", s.rpcAddMaps, "add_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_remove_pg_ig_maps", s.rpcRemoveMaps, "delete_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_set_auth", s.rpcTargetAuth, "set_iscsi_target_node_auth")
@@ -117,7 +126,7 @@ func (s *Server) rpcCreateTarget(p createTargetParams) error {
 		HeaderDigest: p.HeaderDigest, DataDigest: p.DataDigest, Auth: policy,
 	}
 	for _, l := range p.LUNs {
-		spec.LUNs = append(spec.LUNs, LUNSpec{l.BdevName, lunNumber(l.LUN)})
+		spec.LUNs = append(spec.LUNs, l.spec())
 	}
 	return s.AddTarget(spec)
 }
@@ -194,8 +203,10 @@ type statsResult struct {
 
 func (s *Server) registerState(r *rpc.Server) {
 	list(r, "iscsi_get_connections", s.rpcConnections, "get_iscsi_connections")
+	list(r, "iscsi_get_sessions", s.rpcSessions)
 	list(r, "iscsi_get_stats", s.rpcStats)
 	list(r, "iscsi_get_counters", func() (Counters, error) { return s.Counters(), nil })
+	list(r, "iscsi_get_usage", s.Usage)
 }
 
 // rpcConnections lists logins and full-feature connections, reactor by reactor.

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -102,8 +104,14 @@ func TestConfigurationIsMadeAgain(t *testing.T) {
 	g.call("iscsi_create_portal_group", `{"tag":3,"portals":[{"host":"::1","port":"3263"}],"wait":true,"private":true}`, "true")
 	g.call("iscsi_portal_group_set_auth", `{"tag":3,"disable_chap":true}`, "true")
 	g.call("iscsi_create_auth_group", `{"tag":1,"secrets":[{"user":"u","secret":"s12345678901"}]}`, "true")
+	lun := fmt.Sprintf(`{"bdev_name":"Malloc0","lun_id":1,"ptpl_file":%q}`, filepath.Join(t.TempDir(), "pr.json"))
+	g.call("iscsi_target_node_add_lun", `{"name":"disk1",`+lun[1:], "true")
 	saved, err := g.rpc.SaveConfig(t.Context())
 	g.must(err)
+	text, err := json.Marshal(saved)
+	if g.must(err); !strings.Contains(string(text), lun) {
+		t.Errorf("saved without %s: %s", lun, text)
+	}
 	methods := []string{}
 	for _, s := range saved.Subsystems {
 		for _, e := range s.Config {

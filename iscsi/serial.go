@@ -4,10 +4,15 @@ package iscsi
 // apart can be compared.
 
 // SerialLess reports whether a comes before b.
-func SerialLess(a, b uint32) bool { return int32(a-b) < 0 }
+func SerialLess(a, b uint32) bool {
+	if Mutated(MutatePlainCompare) {
+		return a < b
+	}
+	return int32(a-b) < 0
+}
 
 // SerialLessEqual reports whether a is b or comes before it.
-func SerialLessEqual(a, b uint32) bool { return int32(a-b) <= 0 }
+func SerialLessEqual(a, b uint32) bool { return !SerialLess(b, a) }
 
 // SerialMax is the later of both.
 func SerialMax(a, b uint32) uint32 {

@@ -1,6 +1,8 @@
 package iscsi
 
 import (
+	"time"
+
 	"pollux/reactor"
 	"pollux/scsi"
 )
@@ -14,23 +16,28 @@ type sessionKey struct {
 	portalGroup int32
 }
 
-// session is one session with its one connection. It is made on the home reactor, which owns the table of sessions, and from then on
-// belongs to its own reactor. What both may touch are the messages and the fields that never change.
+// session is one session with its one connection, or for a while with none (retain.go). It is made on the home reactor, which owns the
+// table of sessions, and from then on belongs to its own reactor. What both may touch are the messages and the fields that never change.
 type session struct {
 	key    sessionKey
 	tsih   uint16
 	target *Target // nil for discovery
 	local  *local  // the reactor where it lives
-	params Params
+	retain time.Duration
 
 	// Of the home reactor.
-	ending bool     // told to end
-	heir   *opening // the login that reinstates it
+	ending bool       // told to end
+	heir   *opening   // the login that reinstates it
+	guests []*opening // logins that wait for the place that it leaves
+	kept   retention
 
 	// Of the session's own reactor.
+	params    Params
 	conn      *conn
 	nexus     *scsi.Nexus
-	doomed    bool // told to end before it was opened
+	opened    bool // it has had a connection
+	doomed    bool // told to end
+	dropFirst bool // told to drop its connection before it had one
 	expCmdSN  uint32
 	maxCmdSN  uint32
 	window    uint32 // commands that the initiator may have unfinished
@@ -39,6 +46,9 @@ type session struct {
 
 	open   reactor.Message // to its own reactor: the login has ended, here is the descriptor
 	end    reactor.Message // to its own reactor, from home: end
+	cut    reactor.Message // to its own reactor, from home: a login replaces the connection
+	lost   reactor.Message // to home: the connection is lost, the session is kept
+	rested reactor.Message // to home: of the lost connection nothing is left
 	closed reactor.Message // to home: nothing is left
 }
 
@@ -64,9 +74,6 @@ const (
 func (s *session) admit(h *BHS) admission {
 	if h.Immediate() {
 		return admitted
-	}
-	if n := h.CmdSN(); Mutated(MutateSignedCompare) && (n < s.expCmdSN || n > s.maxCmdSN) {
-		return ignored
 	}
 	switch n := h.CmdSN(); {
 	case n == s.expCmdSN && SerialIn(n, s.expCmdSN, s.maxCmdSN):

@@ -20,7 +20,10 @@ type Map struct {
 type LUNSpec struct {
 	BdevName string `json:"bdev_name"`
 	LUN      int32  `json:"lun_id"`
+	PTPLFile string `json:"ptpl_file,omitempty"` // where registrations persist through power loss; empty: they do not
 }
+
+func (l *LUNSpec) options() scsi.LUNOptions { return scsi.LUNOptions{PTPLFile: l.PTPLFile} }
 
 // Target is an iSCSI target node. Control plane; what is in a configuration is immutable, and all copies share the node.
 type Target struct {
@@ -147,6 +150,16 @@ func (s *session) queueDepth() uint32 {
 
 // discoveryQueueDepth is the command window of discovery sessions.
 const discoveryQueueDepth = 4
+
+// ports are the relative identifiers of the target's ports, one for each portal group.
+func (t *Target) ports() (all []uint16) {
+	for _, m := range t.Maps {
+		if port := uint16(m.PortalGroup); !slices.Contains(all, port) {
+			all = append(all, port)
+		}
+	}
+	return all
+}
 
 // initiatorPort and targetPort name the ends of the nexus.
 func (s *session) initiatorPort() scsi.PortID {

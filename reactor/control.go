@@ -17,7 +17,8 @@ func (r *Reactor) Call(fn func()) error {
 	})
 }
 
-// Do runs fn on r and returns when fn or anything it started has called done, on any reactor. Control plane only.
+// Do runs fn on r and returns when fn or anything it started has called done, on any reactor. Control plane only. It returns ErrStopped when
+// r has ended before that: then fn has not run, or what it began is not known to have ended; done may still be called, once.
 func (r *Reactor) Do(fn func(done func())) error {
 	if r.group.onReactor() {
 		panic("reactor: Call or Do from a reactor, which may not wait")
@@ -27,8 +28,7 @@ func (r *Reactor) Do(fn func(done func())) error {
 	if !r.send(&c.Message) {
 		return ErrStopped
 	}
-	c.wait(r)
-	return nil
+	return c.wait(r)
 }
 
 // onReactor reports whether the caller runs on one of the group's reactors.
@@ -48,15 +48,30 @@ func (c *call) end() {
 	close(c.done)
 }
 
-// wait returns when the call has ended. A stepped reactor has nobody else to run it, so the waiting goroutine does.
-func (c *call) wait(r *Reactor) {
+// wait returns when the call, or the reactor, has ended. A stepped reactor has nobody else to run it, so the waiting goroutine does.
+func (c *call) wait(r *Reactor) error {
 	if r.drive == nil {
-		<-c.done
-		return
+		return c.waitFor(r.ended)
 	}
 	for !c.over {
 		if !r.drive() && !c.over {
 			panic("reactor: nothing is left to do, and a Call or Do has not ended")
 		}
+	}
+	return nil
+}
+
+// waitFor prefers the end of the call when both have come.
+func (c *call) waitFor(ended <-chan struct{}) error {
+	select {
+	case <-c.done:
+		return nil
+	case <-ended:
+	}
+	select {
+	case <-c.done:
+		return nil
+	default:
+		return ErrStopped
 	}
 }

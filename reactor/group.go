@@ -31,7 +31,6 @@ const (
 // Group is all reactors of one target.
 type Group struct {
 	reactors []*Reactor
-	ended    []chan struct{}
 	restore  func() // gives the process's other threads their cores back
 }
 
@@ -75,14 +74,14 @@ func Start(cfg Config) (*Group, error) {
 	for id, core := range where.cores {
 		r := newReactor(g, id, core, cfg, clock)
 		r.bufs = iobuf.NewPool(cfg.Budget)
-		ready, ended := make(chan error), make(chan struct{})
-		go onOwnThread(func() { r.main(cfg, where, ready, ended) })
+		r.ended = make(chan struct{})
+		ready := make(chan error)
+		go onOwnThread(func() { r.main(cfg, where, ready) })
 		if err := <-ready; err != nil {
 			g.Stop()
 			return nil, fmt.Errorf("reactor %d: %w", id, err)
 		}
 		g.reactors = append(g.reactors, r)
-		g.ended = append(g.ended, ended)
 	}
 	return g, nil
 }
@@ -106,8 +105,8 @@ func onOwnThread(fn func()) {
 }
 
 // main is all that a reactor's thread does.
-func (r *Reactor) main(cfg Config, where *placement, ready chan<- error, ended chan<- struct{}) {
-	defer close(ended)
+func (r *Reactor) main(cfg Config, where *placement, ready chan<- error) {
+	defer close(r.ended)
 	err := r.setUp(cfg, where)
 	ready <- err
 	if err != nil {
@@ -255,13 +254,13 @@ func (r *Reactor) Placed(n int) { r.placed.Add(int64(n)) }
 
 // Stop ends all reactors. Everything that uses them must have been closed.
 func (g *Group) Stop() {
-	for i, r := range g.reactors {
+	for _, r := range g.reactors {
 		if r.drive != nil {
 			r.free()
 			continue
 		}
 		if r.Call(func() { r.stopping = true }) == nil {
-			<-g.ended[i]
+			<-r.ended
 		}
 	}
 	if g.restore != nil {

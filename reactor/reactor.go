@@ -81,6 +81,7 @@ type Reactor struct {
 	asleep    atomic.Uint32 // a wakeState; the reactor and the senders write it
 	wake      waker
 	stopping  bool
+	ended     chan struct{} // closed when its thread has nothing left to do; nil in stepped reactors
 	inPass    bool
 	wasBusy   bool
 	stamp     int64 // when wasBusy last changed

@@ -26,6 +26,10 @@ func RegisterRPC(s *rpc.Server, g *Group) {
 		func(context.Context, rpc.None) (threadsResult[threadPollers], error) {
 			return describeThreads(g, (*Reactor).threadPollers)
 		})
+	rpc.Handle(s, rpc.Runtime, "reactor_get_usage",
+		func(context.Context, rpc.None) (threadsResult[threadUsage], error) {
+			return describeThreads(g, (*Reactor).threadUsage)
+		}).Help("Tell what is in use on each reactor: places in its ring, I/O buffers, timers.")
 }
 
 type reactorsResult struct {
@@ -138,6 +142,26 @@ func (r *Reactor) threadPollers() threadPollers {
 		t.Active = append(t.Active, pollerInfo{Name: p.Name, ID: i + 1, State: "running", Runs: p.runs, Busy: p.busy})
 	}
 	return t
+}
+
+// threadUsage is what somebody has taken on a reactor and has to give back.
+type threadUsage struct {
+	Name     string `json:"name"`
+	ID       int    `json:"id"`
+	Slots    int    `json:"ring_slots"` // owners of operations on the ring
+	InFlight int    `json:"in_flight"`  // operations whose last completion has not come
+	Backlog  int    `json:"backlog"`    // operations that the ring has no room for
+	Buffers  int    `json:"buffers"`
+	Timers   int    `json:"timers"`
+	Pollers  int    `json:"pollers"`
+}
+
+func (r *Reactor) threadUsage() threadUsage {
+	s := r.Stats()
+	return threadUsage{
+		Name: r.name(), ID: r.threadID(), Slots: s.OpenOps, InFlight: s.InFlight, Backlog: s.Backlog, Buffers: s.BufsOut,
+		Timers: len(r.timers), Pollers: len(r.livePollers()),
+	}
 }
 
 // livePollers are those that the next pass will run.

@@ -52,6 +52,11 @@ func TestMethodsAnswerAsSPDKDoes(t *testing.T) {
 				"sys": nil, "usr": nil, "lw_threads": map[string]any{"name": nil, "id": nil, "cpumask": nil, "elapsed": nil},
 			},
 		},
+		"reactor_get_usage": {
+			"tick_rate": nil, "threads": map[string]any{
+				"name": nil, "id": nil, "ring_slots": nil, "in_flight": nil, "backlog": nil, "buffers": nil, "timers": nil, "pollers": nil,
+			},
+		},
 		"thread_get_stats": {
 			"tick_rate": nil, "threads": map[string]any{
 				"name": nil, "id": nil, "cpumask": nil, "busy": nil, "idle": nil, "active_pollers_count": nil,

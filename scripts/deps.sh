@@ -26,6 +26,7 @@ kmod             | depmod                | guest: its modules
 # package | program that shows it is there (relative to its folder in the cache) | what for
 unpacked='
 tgt              | usr/sbin/tgtd         | benchmarks and the test kit itself: the peer to compare with
+drbd-utils       | sbin/drbdmeta        | replication metadata: drbdmeta, which reads those of DRBD
 tcmu-runner      | usr/lib              | bdev/tcmur: handlers as Debian builds them
 '
 # Shared libraries of the unpacked ones.
@@ -40,6 +41,17 @@ librdmacm1       | /usr/lib/x86_64-linux-gnu/librdmacm.so.1  | tgt
 ceph-mon         | ceph-mon              | make test-ceph
 ceph-osd         | ceph-osd              | make test-ceph
 ceph-common      | rbd                   | make test-ceph
+'
+[ -z "${POLLUX_TEST_GLUSTER:-}" ] || packages+='
+glusterfs-common | glusterfsd            | make test-gluster
+glusterfs-cli    | gluster               | make test-gluster
+libglusterfs-dev | /usr/include/glusterfs/api/glfs.h | make test-gluster: builds the handler glfs
+pkg-config       | pkg-config            | make test-gluster
+'
+# Debian does not build the handler glfs: its source, which the test compiles.
+sources=
+[ -z "${POLLUX_TEST_GLUSTER:-}" ] || sources='
+tcmu             | glfs.c                | make test-gluster: the handler glfs
 '
 
 apt() { DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=600 -o Acquire::Retries=3 -qq "$@"; }
@@ -64,6 +76,23 @@ unpack() { # PACKAGE
 	rm -rf "$tmp/deb" "${cache:?}/$1"
 	mv "$tmp" "$cache/$1"
 }
+# unpack_source unpacks what Debian's source package has from upstream into the cache, with lists of its own for apt.
+unpack_source() { # PACKAGE
+	local tmp=$cache/$1-source.new
+	rm -rf "$tmp"
+	mkdir -p "$tmp/lists/partial" "$tmp/source"
+	(
+		# shellcheck source=/dev/null
+		. /etc/os-release
+		echo "deb-src $mirror $VERSION_CODENAME main" >"$tmp/sources.list"
+		own=(-o "Dir::Etc::SourceList=$tmp/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$tmp/lists")
+		cd "$tmp" && { apt "${own[@]}" update && apt "${own[@]}" source --download-only "$1"; } >/dev/null 2>&1
+	) || return 1
+	tar -xf "$tmp/$1"_*.orig.tar.* -C "$tmp/source" --strip-components=1
+	rm -rf "${cache:?}/$1-source"
+	mv "$tmp/source" "$cache/$1-source"
+	rm -rf "$tmp"
+}
 
 if ! command -v apt-get >/dev/null; then
 	echo "note: no apt-get here: tests skip what is not installed"
@@ -86,5 +115,11 @@ while IFS='|' read -r pkg shows why; do
 	echo "note: unpacking $pkg into $cache, not installed since it would start a service ($why)"
 	unpack "$pkg" || echo "note: $pkg could not be fetched, its tests skip"
 done < <(rows <<<"$unpacked")
+
+while IFS='|' read -r pkg shows why; do
+	[ ! -e "$cache/$pkg-source/$shows" ] || continue
+	echo "note: unpacking the source of $pkg into $cache ($why)"
+	unpack_source "$pkg" || echo "note: the source of $pkg could not be fetched, its tests skip"
+done < <(rows <<<"$sources")
 
 [ "$(id -u)" = 0 ] || [ ${#missing[@]} = 0 ] || echo "note: as root once: apt-get install ${missing[*]}"

@@ -137,7 +137,7 @@ func (c *chaos) event() {
 		if len(c.b.dev.LUNs()) == 2 {
 			c.b.must(c.b.dev.RemoveLUN(1))
 		} else {
-			_, err := c.b.dev.AddLUN(1, "Disk1")
+			_, err := c.b.dev.AddLUN(1, "Disk1", LUNOptions{})
 			c.b.must(err)
 		}
 	case 2:
@@ -174,7 +174,7 @@ func runChaos(t *testing.T, reactors int, seed uint64) {
 	defer c.b.w.Close()
 	c.b.addDisk("Disk1", can, bdev.Spec{}).delay = randomDelay(c.rng, 20*time.Microsecond)
 	c.b.disk.delay = randomDelay(c.rng, 50*time.Microsecond)
-	_, err := c.b.dev.AddLUN(1, "Disk1")
+	_, err := c.b.dev.AddLUN(1, "Disk1", LUNOptions{})
 	c.b.must(err)
 	c.b.w.Seed(seed)
 	for i := range 3 {

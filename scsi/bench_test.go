@@ -124,12 +124,12 @@ func newBench(t testing.TB, reactors int) *bench {
 func newBenchSpec(t testing.TB, reactors int, can opSet, spec bdev.Spec) *bench {
 	b := &bench{t: t, w: reactortest.New(t, reactors)}
 	b.reg = bdev.NewRegistry(b.w.Group, slog.New(slog.DiscardHandler))
-	b.set = NewDevices(b.w.Group, b.reg)
+	b.set = NewDevices(b.w.Group, b.reg, slog.New(slog.DiscardHandler))
 	var err error
 	b.dev, err = b.set.Create("iqn.2016-06.io.spdk:disk1", DeviceOptions{VersionDescriptor: 0x0960})
 	b.must(err)
 	b.disk = b.addDisk("Disk0", can, spec)
-	_, err = b.dev.AddLUN(0, "Disk0")
+	_, err = b.dev.AddLUN(0, "Disk0", LUNOptions{})
 	b.must(err)
 	return b
 }

@@ -3,8 +3,10 @@ package scsi
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -22,14 +24,16 @@ var (
 type Devices struct {
 	group *reactor.Group
 	bdevs *bdev.Registry
+	log   *slog.Logger
 
-	mu   sync.Mutex
-	list []*Device
+	mu    sync.Mutex
+	list  []*Device
+	files []string // that LUNs have as their ptpl_file
 }
 
 // NewDevices makes an empty set over the group's reactors and the registry's block devices.
-func NewDevices(g *reactor.Group, bdevs *bdev.Registry) *Devices {
-	return &Devices{group: g, bdevs: bdevs}
+func NewDevices(g *reactor.Group, bdevs *bdev.Registry, log *slog.Logger) *Devices {
+	return &Devices{group: g, bdevs: bdevs, log: log}
 }
 
 // DeviceOptions say what a transport adds to its device's INQUIRY data.
@@ -72,13 +76,15 @@ type Device struct {
 	name    string
 	options DeviceOptions
 
-	outposts []*outpost // by reactor
+	outposts []*outpost               // by reactor
+	ports    atomic.Pointer[[]uint16] // relative identifiers; written by the control plane, read at LUNs' home reactors
 
 	changing sync.Mutex // held while the LUN table changes, which may take long
 	closed   bool
 
-	mu   sync.Mutex // held for an instant
-	luns []*LUN     // in order of number
+	mu      sync.Mutex // held for an instant
+	luns    []*LUN     // in order of number
+	leaving []*removal // of LUNs that were removed and whose block devices have not answered everything
 }
 
 // outpost is what a device has on one reactor; it belongs to that reactor.
@@ -106,17 +112,35 @@ func (d *Device) ID() int { return d.id }
 // Name is the device's name.
 func (d *Device) Name() string { return d.name }
 
+// SetPorts tells which target ports the device has, by relative target port identifier: a registration with ALL_TG_PT is one at each.
+func (d *Device) SetPorts(ports []uint16) { d.ports.Store(&ports) }
+
+// allPorts is what SetPorts has said.
+func (d *Device) allPorts() []uint16 {
+	if p := d.ports.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
 // LUNInfo describes a LUN.
 type LUNInfo struct {
 	Number   int
 	BdevName string
+	LUNOptions
+}
+
+// LUNOptions are what a LUN has besides its block device.
+type LUNOptions struct {
+	// PTPLFile keeps registrations through a loss of power for initiators that ask for it (APTPL); empty: they are refused.
+	PTPLFile string
 }
 
 // LUNs lists the LUNs, in order of number.
 func (d *Device) LUNs() []LUNInfo {
 	var all []LUNInfo
 	for _, l := range d.table() {
-		all = append(all, LUNInfo{l.number, l.desc.Device().Name()})
+		all = append(all, LUNInfo{l.number, l.desc.Device().Name(), l.options})
 	}
 	return all
 }
@@ -136,7 +160,7 @@ func (d *Device) setTable(luns []*LUN) {
 
 // AddLUN opens a block device and shows it as LUN number, or as the lowest free number if that is negative. Nexuses that are
 // open see it at once. It returns the number.
-func (d *Device) AddLUN(number int, bdevName string) (int, error) {
+func (d *Device) AddLUN(number int, bdevName string, o LUNOptions) (int, error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	luns := d.table()
@@ -144,13 +168,12 @@ func (d *Device) AddLUN(number int, bdevName string) (int, error) {
 	if err != nil {
 		return 0, fmt.Errorf("scsi device %s: %w", d.name, err)
 	}
-	l, err := d.openLUN(number, bdevName)
+	l, err := d.openLUN(number, bdevName, o)
 	if err != nil {
 		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
 	if err := l.openPaths(); err != nil {
-		l.closePaths()
-		l.desc.Close()
+		l.close()
 		return 0, fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
 	d.setTable(slices.Insert(luns, at, l))
@@ -190,12 +213,12 @@ func (d *Device) place(luns []*LUN, number int) (int, int, error) {
 }
 
 // openLUN opens the block device, for writing unless it is read-only.
-func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
+func (d *Device) openLUN(number int, bdevName string, o LUNOptions) (*LUN, error) {
 	dev, err := d.set.bdevs.Lookup(bdevName)
 	if err != nil {
 		return nil, err
 	}
-	l := &LUN{device: d, number: number}
+	l := &LUN{device: d, number: number, options: o}
 	readOnly := dev.Spec().ReadOnly
 	l.desc, err = d.set.bdevs.Open(bdevName, bdev.OpenOptions{Write: !readOnly, Event: l.event})
 	if err != nil {
@@ -204,8 +227,13 @@ func (d *Device) openLUN(number int, bdevName string) (*LUN, error) {
 	dev = l.desc.Device()
 	l.home, l.ops, l.ident = dev.Home(), supportedOps(dev), identityOf(dev)
 	l.size, l.most = dev.BlockSize(), uint64(MaxTransferBytes/dev.BlockSize())
+	held, err := l.openPTPL()
+	if err != nil {
+		l.close()
+		return nil, err
+	}
 	l.paths = make([]*path, len(d.group.Reactors()))
-	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec())})
+	l.state.Store(&state{blocks: dev.Blocks(), readOnly: readOnly, mode: defaultModes(dev.Spec()), reservations: held})
 	return l, nil
 }
 
@@ -268,59 +296,14 @@ func everybody(s Sense, except *Nexus) func(nexusKey) (Sense, bool) {
 	return func(k nexusKey) (Sense, bool) { return s, except == nil || k != except.key }
 }
 
-// RemoveLUN takes a LUN away: its tasks end, and when RemoveLUN returns nothing of it can reach the block device any more.
-func (d *Device) RemoveLUN(number int) error {
-	if err := d.removeLUN(func(l *LUN) bool { return l.number == number }); err != nil {
-		return fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
-	}
-	return nil
-}
-
-func (d *Device) removeLUN(is func(*LUN) bool) error {
-	d.changing.Lock()
-	defer d.changing.Unlock()
-	luns := d.table()
-	i := slices.IndexFunc(luns, is)
-	if i < 0 {
-		return ErrNotFound
-	}
-	l := luns[i]
-	d.setTable(slices.Delete(luns, i, i+1))
-	if err := l.home.Do(l.closeChanges); err != nil {
-		return err
-	}
-	for id, r := range d.group.Reactors() {
-		if err := r.Do(func(done func()) { d.outposts[id].hide(l.paths[id], done) }); err != nil {
-			return err
-		}
-	}
+// close gives back what openLUN and openPaths have taken; nobody uses it.
+func (l *LUN) close() {
 	l.closePaths()
+	l.closePTPL()
 	l.desc.Close()
-	return nil
 }
 
-// hide takes the LUN behind p away from the nexuses on this reactor, and ends its tasks (on the reactor).
-func (o *outpost) hide(p *path, done func()) {
-	o.paths = slices.DeleteFunc(o.paths, func(x *path) bool { return x == p })
-	left := 1
-	ended := func() {
-		left--
-		if left == 0 {
-			done()
-		}
-	}
-	for _, u := range p.units {
-		u.nexus.orphan(u)
-		left++
-		u.abortAll(abortRemoved, nil)
-		u.endDrained(nil, ended)
-	}
-	p.units = nil
-	o.lunsChanged()
-	ended()
-}
-
-// closePaths closes the channels that were opened; nobody uses them.
+// closePaths closes the channels that were opened.
 func (l *LUN) closePaths() {
 	for id, p := range l.paths {
 		if p != nil {
@@ -329,7 +312,8 @@ func (l *LUN) closePaths() {
 	}
 }
 
-// Close removes all LUNs and the device. Its nexuses must have been closed: ErrBusy otherwise.
+// Close removes all LUNs and the device. Its nexuses must have been closed: ErrBusy otherwise. With ErrUnanswered the device stays, and
+// Close may be called again.
 func (d *Device) Close() error {
 	if err := d.checkUnused(); err != nil {
 		return err
@@ -337,6 +321,11 @@ func (d *Device) Close() error {
 	for _, l := range d.LUNs() {
 		if err := d.RemoveLUN(l.Number); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
+		}
+	}
+	for _, v := range d.onTheirWay() {
+		if err := v.await(); err != nil {
+			return fmt.Errorf("scsi device %s: lun %d: %w", d.name, v.lun.number, err)
 		}
 	}
 	d.set.mu.Lock()

@@ -290,7 +290,7 @@ var fenceKinds = []fenceKind{
 		},
 		again: func(f *fencing, a *initiator, w *writer) {
 			if len(f.b.dev.LUNs()) == 0 {
-				_, err := f.b.dev.AddLUN(0, "Disk0")
+				_, err := f.b.dev.AddLUN(0, "Disk0", LUNOptions{})
 				f.b.must(err)
 			}
 		},

@@ -39,9 +39,9 @@ func newLive(t *testing.T) *live {
 		_, err := disks.Create(malloc.Options{BlockSize: benchBlock, Blocks: benchBlocks})
 		l.must(err)
 	}
-	l.dev, err = NewDevices(l.group, l.reg).Create("iqn.test:live", DeviceOptions{})
+	l.dev, err = NewDevices(l.group, l.reg, slog.New(slog.DiscardHandler)).Create("iqn.test:live", DeviceOptions{})
 	l.must(err)
-	_, err = l.dev.AddLUN(0, "Malloc0")
+	_, err = l.dev.AddLUN(0, "Malloc0", LUNOptions{})
 	l.must(err)
 	return l
 }
@@ -183,7 +183,7 @@ func TestLiveAnything(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		wg.Go(func() {
-			_, err := l.dev.AddLUN(1, "Malloc1")
+			_, err := l.dev.AddLUN(1, "Malloc1", LUNOptions{})
 			l.must(err)
 			_ = l.dev.LUNs()
 			l.must(l.dev.RemoveLUN(1))
@@ -295,7 +295,7 @@ func TestLiveFencing(t *testing.T) {
 	}
 	_, err := l.reg.Register(bdev.Spec{Name: "Slow", BlockSize: benchBlock, Blocks: benchBlocks, Backend: d})
 	l.must(err)
-	_, err = l.dev.AddLUN(1, "Slow")
+	_, err = l.dev.AddLUN(1, "Slow", LUNOptions{})
 	l.must(err)
 
 	a, w := l.open(0), l.open(1)

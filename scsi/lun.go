@@ -9,14 +9,16 @@ import (
 
 // LUN is a logical unit: an open block device, the paths to it from every reactor, and the state that all nexuses share.
 type LUN struct {
-	device *Device
-	number int
-	desc   *bdev.Desc
-	home   *reactor.Reactor // owns state
-	ident  identity
-	ops    opSet  // what the backing can do
-	size   uint32 // of a block
-	most   uint64 // blocks of one transfer: MAXIMUM TRANSFER LENGTH
+	device  *Device
+	number  int
+	options LUNOptions
+	desc    *bdev.Desc
+	home    *reactor.Reactor // owns state
+	ident   identity
+	ops     opSet     // what the backing can do
+	size    uint32    // of a block
+	most    uint64    // blocks of one transfer: MAXIMUM TRANSFER LENGTH
+	ptpl    *ptplFile // nil: registrations do not persist through power loss
 
 	state atomic.Pointer[state] // written on home, read on every reactor once per command
 	paths []*path               // by reactor; the slice never changes

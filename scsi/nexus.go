@@ -29,6 +29,7 @@ type Nexus struct {
 	sequence  uint64 // of the last task
 	scratch   []byte // parameter data are built here
 	managing  int    // task management functions that have not answered
+	abandoned int    // further ones, which nobody waits for
 	closing   bool
 	leaving   bool // all tasks have ended
 	closed    func()
@@ -147,6 +148,22 @@ func (t *Task) start() {
 		t.endLater() // The answer is in t.
 	}
 	t.inExecute = false
+}
+
+// EndTasks ends all tasks as Close does, and calls ended on the reactor when they have. The nexus stays, with its unit attentions and
+// reservations; tasks may be prepared again from then on.
+func (n *Nexus) EndTasks(ended func()) {
+	left := 1
+	step := func() {
+		if left--; left == 0 {
+			ended()
+		}
+	}
+	for _, u := range n.allUnits() {
+		left++
+		u.endAll(step)
+	}
+	step()
 }
 
 // Close ends all tasks (Finished is called for each, prepared ones too), drains, and calls closed on the reactor. What the nexus

@@ -64,7 +64,7 @@ func TestAttentionsInOrder(t *testing.T) {
 	o.lun(0, tur).wantSense(attentionReset)
 
 	b.addDisk("Disk1", diskOps, bdev.Spec{})
-	_, err := b.dev.AddLUN(3, "Disk1")
+	_, err := b.dev.AddLUN(3, "Disk1", LUNOptions{})
 	b.must(err)
 	n.lun(0, cdb10(0x28, 0, 0, 1)).wantStatus(StatusReservationConflict) // Other conditions come after it.
 	n.lun(0, tur).wantSense(attentionLUNsChanged)
@@ -202,7 +202,7 @@ func TestClearTaskSetTellsTheOthers(t *testing.T) {
 func TestTargetReset(t *testing.T) {
 	b := newBench(t, 2)
 	b.addDisk("Disk1", diskOps, bdev.Spec{})
-	_, err := b.dev.AddLUN(1, "Disk1")
+	_, err := b.dev.AddLUN(1, "Disk1", LUNOptions{})
 	b.must(err)
 	n, o := b.open(0, "a"), b.open(1, "b")
 	if n.manage(FunctionTargetWarmReset, 0, 0) != ResponseComplete {
@@ -276,14 +276,14 @@ func TestCloseEndsEverything(t *testing.T) {
 func TestRemoveLUN(t *testing.T) {
 	b := newBench(t, 2)
 	b.addDisk("Disk1", diskOps, bdev.Spec{})
-	_, err := b.dev.AddLUN(-1, "Disk1")
+	_, err := b.dev.AddLUN(-1, "Disk1", LUNOptions{})
 	b.must(err)
 	n := b.open(1, "a")
 	b.disk.delay = func() time.Duration { return time.Second }
 	running, prepared := n.write(1, 'r').start(), n.write(2, 'p')
 	b.must(n.r.Call(func() { prepared.prepare() }))
 	b.must(b.dev.RemoveLUN(0))
-	if running.finished != 1 || running.NoResponse || b.dev.LUNs()[0] != (LUNInfo{1, "Disk1"}) {
+	if running.finished != 1 || running.NoResponse || b.dev.LUNs()[0] != (LUNInfo{Number: 1, BdevName: "Disk1"}) {
 		t.Errorf("finished %d; luns %v", running.finished, b.dev.LUNs())
 	}
 	result{testTask: running}.wantSense(senseLUNNotSupported)

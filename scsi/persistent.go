@@ -56,9 +56,15 @@ func runReadReservation(t *Task) {
 }
 
 func runReportCapabilities(t *Task) {
-	// No COMPATIBLE RESERVATION HANDLING, no SPEC_I_PT, no ALL_TG_PT, no persistence through power loss.
-	const maskValid = 0x80
-	b := [8]byte{1: 8, 3: maskValid, 4: 0xea, 5: 0x01}
+	// No COMPATIBLE RESERVATION HANDLING, no SPEC_I_PT.
+	const maskValid, allPorts, capable, activated = 0x80, 0x04, 0x01, 0x01
+	b := [8]byte{1: 8, 2: allPorts, 3: maskValid, 4: 0xea, 5: 0x01}
+	if t.unit.lun.ptpl != nil {
+		b[2] |= capable
+	}
+	if t.view.reservations.persistent {
+		b[3] |= activated
+	}
 	t.reply(b[:])
 }
 
@@ -108,7 +114,7 @@ func runReserveOut(t *Task) {
 		nexus: registrant{nexus: t.nexus.key, transportID: t.nexus.initiator.TransportID},
 		key:   binary.BigEndian.Uint64(list), actionKey: binary.BigEndian.Uint64(list[8:]),
 	}
-	if s, field := q.parse(list); s != (Sense{}) {
+	if s, field := q.parse(list, t.unit.lun); s != (Sense{}) {
 		if field >= 0 {
 			t.pointAt(s, field, 7)
 		}
@@ -119,14 +125,23 @@ func runReserveOut(t *Task) {
 }
 
 // parse reads the rest of the parameter list. What the capabilities do not promise is refused.
-func (q *reserveOut) parse(list []byte) (Sense, int) {
+func (q *reserveOut) parse(list []byte, l *LUN) (Sense, int) {
 	if q.action == outRegisterAndMove {
-		return q.parseMove(list)
+		return q.parseMove(list, l)
 	}
-	switch flags := list[20]; {
+	flags, refused := list[20], byte(specifyPorts|throughPower)
+	if l.ptpl != nil {
+		refused = specifyPorts
+	}
+	registers := q.action == outRegister || q.action == outRegisterIgnore
+	q.persist = registers && flags&throughPower != 0
+	if registers && flags&allTargetPorts != 0 {
+		q.ports = l.device.allPorts()
+	}
+	switch {
 	case len(list) != reserveListLen && flags&specifyPorts == 0:
 		return senseParameterListLength, -1
-	case flags&(specifyPorts|allTargetPorts|throughPower) != 0 && (q.action == outRegister || q.action == outRegisterIgnore):
+	case flags&refused != 0 && registers:
 		return senseInvalidFieldInParameter, 20
 	case len(list) != reserveListLen:
 		return senseParameterListLength, -1
@@ -135,13 +150,13 @@ func (q *reserveOut) parse(list []byte) (Sense, int) {
 }
 
 // parseMove reads the list of REGISTER AND MOVE (SPC-5 6.16.4).
-func (q *reserveOut) parseMove(list []byte) (Sense, int) {
+func (q *reserveOut) parseMove(list []byte, l *LUN) (Sense, int) {
 	const unregister = 0x02
 	n := int(binary.BigEndian.Uint32(list[20:]))
 	switch {
 	case n > len(list)-moveHeaderLen || n < 24 || n%4 != 0:
 		return senseParameterListLength, -1
-	case list[17]&throughPower != 0:
+	case list[17]&throughPower != 0 && l.ptpl == nil:
 		return senseInvalidFieldInParameter, 17
 	}
 	id := string(list[moveHeaderLen : moveHeaderLen+n])
@@ -149,7 +164,7 @@ func (q *reserveOut) parseMove(list []byte) (Sense, int) {
 	if name == "" {
 		return senseInvalidFieldInParameter, moveHeaderLen
 	}
-	q.stay = list[17]&unregister == 0
+	q.stay, q.persist = list[17]&unregister == 0, list[17]&throughPower != 0
 	q.move = registrant{nexus: nexusKey{name, binary.BigEndian.Uint16(list[18:])}, transportID: id}
 	return Sense{}, -1
 }
@@ -177,7 +192,7 @@ func (s *state) reserveOut(q *reserveOut, by *Task) effect {
 	}
 	next := *s
 	next.reservations = *r.next
-	e.next = &next
+	e.next, e.persist = &next, s.reservations.persistent || next.reservations.persistent
 	if len(r.attentions) > 0 {
 		e.attend = attend(r.attentions)
 	}

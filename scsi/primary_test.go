@@ -181,7 +181,7 @@ func TestUnknownCommands(t *testing.T) {
 func TestLUNsThatDoNotExist(t *testing.T) {
 	b := newBench(t, 1)
 	b.addDisk("Disk1", diskOps, bdev.Spec{})
-	_, err := b.dev.AddLUN(5, "Disk1")
+	_, err := b.dev.AddLUN(5, "Disk1", LUNOptions{})
 	b.must(err)
 	b.must(b.dev.RemoveLUN(0))
 	n := b.open(0, "a")

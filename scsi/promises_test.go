@@ -24,7 +24,7 @@ func TestPromisesAreKept(t *testing.T) {
 	l.must(c.r.Call(func() { buf, _ = c.r.Buffers().Get(64 << 10) }))
 	c.mem = buf.Bytes()
 	for i, name := range names {
-		lun, err := l.dev.AddLUN(i+1, name)
+		lun, err := l.dev.AddLUN(i+1, name, LUNOptions{})
 		l.must(err)
 		keepsPromises(c, lun, name)
 		l.must(l.dev.RemoveLUN(lun))

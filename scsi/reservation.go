@@ -57,6 +57,8 @@ type reservations struct {
 	kind        reservationType
 	holder      nexusKey // unless kind is for all registrants
 
+	persistent bool // APTPL of the last REGISTER: all this persists through power loss
+
 	exclusive       bool // RESERVE(6)
 	exclusiveHolder nexusKey
 }
@@ -113,6 +115,8 @@ type reserveOut struct {
 	actionKey uint64     // SERVICE ACTION RESERVATION KEY
 	move      registrant // REGISTER AND MOVE: to whom; key is not used
 	stay      bool       // REGISTER AND MOVE: UNREG is zero
+	persist   bool       // APTPL
+	ports     []uint16   // ALL_TG_PT: the target's ports, else nil
 }
 
 // reserveEffect is what a PERSISTENT RESERVE OUT command does.
@@ -197,7 +201,30 @@ func (e *reserveEffect) register(r *reservations, q *reserveOut) {
 		g.key = q.actionKey
 		e.next.registrants = append(e.next.registrants, g)
 	}
+	for _, port := range q.ports {
+		e.registerAt(port, q)
+	}
+	if len(e.next.registrants) > RegistrantsMax {
+		*e = reserveCheck(senseNoRegistrationResources, -1)
+		return
+	}
+	e.next.persistent = q.persist
 	e.next.generation++
+}
+
+// registerAt does for another port of the target what has been done for the nexus that asked (ALL_TG_PT).
+func (e *reserveEffect) registerAt(port uint16, q *reserveOut) {
+	g := registrant{nexusKey{q.nexus.nexus.initiator, port}, q.nexus.transportID, q.actionKey}
+	i := e.next.find(g.nexus)
+	switch {
+	case g.nexus == q.nexus.nexus:
+	case i >= 0 && g.key == 0:
+		e.unregister(g.nexus)
+	case i >= 0:
+		e.next.registrants[i].key = g.key
+	case g.key != 0:
+		e.next.registrants = append(e.next.registrants, g)
+	}
 }
 
 // unregister removes the registration of k, and its reservation (SPC-5 5.14.11.2.3).
@@ -346,7 +373,7 @@ func (e *reserveEffect) move(r *reservations, q *reserveOut) {
 	} else {
 		e.next.registrants = append(e.next.registrants, to)
 	}
-	e.next.holder = to.nexus
+	e.next.holder, e.next.persistent = to.nexus, q.persist
 	if !q.stay {
 		e.next.registrants = slices.DeleteFunc(e.next.registrants, func(g registrant) bool { return g.nexus == me })
 	}

@@ -133,7 +133,7 @@ func TestRegister(t *testing.T) {
 	}
 	a.out(outRegister, 0, 9, 0).wantGood()
 	c.wantKeys(9)
-	for _, flag := range []byte{1, 4, 8} {
+	for _, flag := range []byte{1, 8} {
 		l := outList(0, 3)
 		l[20] = flag
 		r := a.run(0, cdbOut(outRegister, 0, 24), l, 0)
@@ -273,7 +273,7 @@ func TestReadFullStatus(t *testing.T) {
 	if !bytes.Equal(got, want) {
 		t.Errorf("got  % x\nwant % x", got, want)
 	}
-	if caps := a.in(2); !bytes.Equal(caps, []byte{0, 8, 0, 0x80, 0xea, 1, 0, 0}) {
+	if caps := a.in(2); !bytes.Equal(caps, []byte{0, 8, 4, 0x80, 0xea, 1, 0, 0}) {
 		t.Errorf("capabilities % x", caps)
 	}
 	for n := range byte(16) {

@@ -11,6 +11,9 @@
 // kernel may have dropped the data and would answer the next one well: every later flush fails until the device is made
 // anew. A new file is synced together with its directory.
 //
+// A file is locked (flock) while it is a device. What a killed process had in flight holds its lock: a successor that writes before
+// such a write has ended might find its own, acknowledged write undone.
+//
 // # Files
 //
 // aio.go makes, deletes and rescans devices; open.go opens files and finds out what they can do; queue.go is the data plane, with

@@ -7,8 +7,12 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -316,5 +320,56 @@ func TestCreateErrors(t *testing.T) {
 	}
 	if _, err := l.registry.Open("a", bdev.OpenOptions{Write: true}); !errors.Is(err, syscall.EROFS) {
 		t.Errorf("open a read-only device for writing: %v", err)
+	}
+}
+
+// TestFileIsLocked: a file is one device's, or many read-only ones'.
+func TestFileIsLocked(t *testing.T) {
+	name := path(t, "")
+	if _, err := CreateFile(name, 1<<20); err != nil {
+		t.Fatal(err)
+	}
+	hold := func(readOnly bool) (*file, error) {
+		fd, err := unix.Open(name, unix.O_RDWR|unix.O_CLOEXEC, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := &file{fd: fd, close: func() error { return unix.Close(fd) }}
+		return f, lock(fd, name, readOnly, 0)
+	}
+	for _, c := range []struct {
+		first, second bool // read-only
+		want          error
+	}{
+		{false, false, syscall.EBUSY},
+		{false, true, syscall.EBUSY},
+		{true, false, syscall.EBUSY},
+		{true, true, nil},
+	} {
+		first, err := hold(c.first)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := hold(c.second)
+		if !errors.Is(err, c.want) || err != nil && !strings.Contains(err.Error(), name) {
+			t.Errorf("%+v: %v", c, err)
+		}
+		_, _ = first.close(), second.close()
+	}
+
+	// A device waits for the last writes of a process that was killed.
+	held, err := hold(false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	time.AfterFunc(10*lockStep, func() { _ = held.close() })
+	l := newLive(t, 0)
+	if err := l.module.Create(Options{Name: "f", Filename: name, BlockSize: 512}); err != nil {
+		t.Error(err)
+	}
+	if f, err := hold(true); !errors.Is(err, syscall.EBUSY) {
+		t.Errorf("a device's file: %v", err)
+	} else {
+		_ = f.close()
 	}
 }

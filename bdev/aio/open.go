@@ -8,9 +8,11 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"pollux/bdev"
 	"pollux/reactor/iobuf"
 )
 
@@ -39,8 +41,21 @@ const (
 	magicBtrfs = unix.BTRFS_SUPER_MAGIC
 )
 
-// openFile opens path with O_DIRECT if possible, for blocks of blockSize bytes (0: a block device's own).
+// openFile opens path for blocks of blockSize bytes (0: a block device's own), and locks it.
 func openFile(path string, blockSize uint32, readOnly bool) (*file, error) {
+	f, err := openBest(path, blockSize, readOnly)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f.fd, path, readOnly, lockMax); err != nil {
+		_ = f.close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// openBest opens path with O_DIRECT if possible.
+func openBest(path string, blockSize uint32, readOnly bool) (*file, error) {
 	mode := unix.O_RDWR
 	if readOnly {
 		mode = unix.O_RDONLY
@@ -135,6 +150,30 @@ func (f *file) inspectRegular(path string) error {
 	return nil
 }
 
+// A process that was killed may have left writes on their way to the disk, which nothing calls back. Its lock is gone when the last of
+// them has ended: the kernel holds the file open for them. Its successor looks every lockStep, for lockMax.
+const (
+	lockMax  = 3 * time.Second
+	lockStep = 5 * time.Millisecond
+)
+
+// lock takes the file for ourselves, so that nobody else's write comes between or after ours; readers share it. Where a file system has
+// no locks (ENOLCK, EOPNOTSUPP) there is none. Error: EBUSY.
+func lock(fd int, path string, readOnly bool, linger time.Duration) error {
+	how := unix.LOCK_EX | unix.LOCK_NB
+	if readOnly {
+		how = unix.LOCK_SH | unix.LOCK_NB
+	}
+	for until := time.Now().Add(linger); ; time.Sleep(lockStep) {
+		if err := unix.Flock(fd, how); !errors.Is(err, syscall.EWOULDBLOCK) {
+			return nil
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("%s is in use by another bdev or process, or a process that was killed has writes on their way to it: %w", path, syscall.EBUSY)
+		}
+	}
+}
+
 // sizeOf is the size of a file or block device, in bytes.
 func sizeOf(fd int) (uint64, error) {
 	n, err := unix.Seek(fd, 0, unix.SEEK_END)
@@ -196,6 +235,11 @@ func (f *file) takesDirect() bool {
 
 // CreateFile makes a sparse file of size bytes, durably, unless there is one.
 func CreateFile(path string, size uint64) (created bool, err error) {
+	return createFile(path, size, unix.Fsync)
+}
+
+// createFile is CreateFile with another fsync.
+func createFile(path string, size uint64, fsync func(fd int) error) (created bool, err error) {
 	if _, err := os.Stat(path); err == nil {
 		return false, nil
 	}
@@ -206,7 +250,11 @@ func CreateFile(path string, size uint64) (created bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("create %s: %w", path, err)
 	}
-	if err := errors.Join(unix.Ftruncate(fd, int64(size)), unix.Fsync(fd), unix.Close(fd), syncDirectory(filepath.Dir(path))); err != nil {
+	err = unix.Ftruncate(fd, int64(size))
+	if err == nil && !bdev.Mutated(bdev.MutateFileNotSynced) {
+		err = fsync(fd)
+	}
+	if err := errors.Join(err, unix.Close(fd), syncDirectory(filepath.Dir(path), fsync)); err != nil {
 		_ = os.Remove(path)
 		return false, fmt.Errorf("create %s: %w", path, err)
 	}
@@ -214,12 +262,15 @@ func CreateFile(path string, size uint64) (created bool, err error) {
 }
 
 // syncDirectory makes the names in dir durable.
-func syncDirectory(dir string) error {
+func syncDirectory(dir string, fsync func(fd int) error) error {
+	if bdev.Mutated(bdev.MutateDirectoryNotSynced) || bdev.Mutated(bdev.MutateFileNotSynced) {
+		return nil
+	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
-	if err := errors.Join(unix.Fsync(fd), unix.Close(fd)); err != nil {
+	if err := errors.Join(fsync(fd), unix.Close(fd)); err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)
 	}
 	return nil

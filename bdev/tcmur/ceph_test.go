@@ -1,9 +1,7 @@
 package tcmur
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -132,19 +130,16 @@ func TestCeph(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
 	l.module.config.Dirs = []string{dir}
 	s := l.create(Options{Name: "rbd", Cfg: "rbd/" + cephPool + "/img0;conf=" + cluster.conf, Size: cephSize, RestartsMax: 100})
-	clients := []*client{l.open(0, "rbd"), l.open(1, "rbd")}
-	shadow := make([]byte, cephSize)
-	rng := rand.New(rand.NewPCG(3, 4))
-
-	cluster.operate(clients, shadow, rng, 1000)
+	load := l.newShadow("rbd", cephSize)
+	load.operate(1000)
 	for _, disaster := range []func(){
 		func() { _ = syscall.Kill(s.d.helper.Load().cmd.Process.Pid, syscall.SIGKILL) },
 		func() { _ = cluster.osds[1].Process.Kill() },
 		func() { _ = syscall.Kill(s.d.helper.Load().cmd.Process.Pid, syscall.SIGKILL) },
 	} {
 		started := time.Now()
-		cluster.writes(clients[0], shadow, rng, 32, disaster)
-		cluster.operate(clients, shadow, rng, 200)
+		load.writes(32, disaster)
+		load.operate(200)
 		t.Logf("restarts %d, %v", s.copyReport().Restarts, time.Since(started))
 	}
 	if n := s.copyReport().Restarts; n < 2 {
@@ -159,75 +154,7 @@ func TestCeph(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if at := bdev.Difference(exported, shadow); at >= 0 {
+	if at := bdev.Difference(exported, load.shadow); at >= 0 {
 		t.Errorf("the exported image differs at byte %d", at)
-	}
-}
-
-// writes has n writes in flight while something happens.
-func (c *ceph) writes(k *client, shadow []byte, rng *rand.Rand, n int, then func()) {
-	c.t.Helper()
-	var started []<-chan *bdev.Request
-	for i := range n {
-		lba := (uint64(i)*4096 + rng.Uint64N(2048)) % (cephSize / 512)
-		q := k.write(lba, 1+rng.Uint64N(64), byte(rng.Uint32()))
-		q.Blocks = min(q.Blocks, cephSize/512-lba)
-		q.Data[0] = q.Data[0][:q.Blocks*512]
-		copy(shadow[lba*512:], q.Data[0])
-		started = append(started, k.start(q))
-	}
-	then()
-	for _, ended := range started {
-		if q := k.await(ended); q.Status != bdev.StatusOK {
-			c.t.Fatalf("%v at %d: %v", q.Op, q.LBA, q.Status)
-		}
-	}
-}
-
-// operate does n random operations, each of which has ended before the next.
-func (c *ceph) operate(clients []*client, shadow []byte, rng *rand.Rand, n int) {
-	c.t.Helper()
-	mem := clients[0].l.memory(256, 0)[0]
-	for i := range n {
-		k := clients[i%2]
-		q := bdev.Request{Blocks: 1 + rng.Uint64N(256)}
-		q.LBA = rng.Uint64N(cephSize/512 - q.Blocks + 1)
-		part := shadow[q.LBA*512:][:q.Blocks*512]
-		q.Data = [][]byte{mem[:q.Blocks*512]}
-		switch rng.IntN(8) {
-		case 0, 1, 2:
-			k.want(bdev.StatusOK, with(q, bdev.OpRead))
-			if !bytes.Equal(q.Data[0], part) {
-				c.t.Fatalf("operation %d: blocks %d+%d read otherwise than they were written", i, q.LBA, q.Blocks)
-			}
-		case 3:
-			k.want(bdev.StatusOK, with(q, bdev.OpUnmap))
-			clear(part)
-		case 4:
-			k.want(bdev.StatusOK, with(q, bdev.OpWriteZeroes))
-			clear(part)
-		case 5:
-			c.compareAndWrite(k, q.LBA, shadow)
-		default:
-			for j := range q.Data[0] {
-				q.Data[0][j] = byte(rng.Uint32())
-			}
-			copy(part, q.Data[0])
-			k.want(bdev.StatusOK, with(q, bdev.OpWrite))
-		}
-	}
-}
-
-// compareAndWrite does one that succeeds, then one that differs at byte 100.
-func (c *ceph) compareAndWrite(k *client, lba uint64, shadow []byte) {
-	c.t.Helper()
-	part := shadow[lba*512:][:512]
-	q := bdev.Request{Op: bdev.OpCompareAndWrite, LBA: lba, Blocks: 1, Data: k.l.memory(1, 0xab), Compare: [][]byte{bytes.Clone(part)}}
-	k.want(bdev.StatusOK, q)
-	copy(part, q.Data[0])
-	q.Compare = [][]byte{bytes.Clone(part)}
-	q.Compare[0][100] ^= 1
-	if r := k.want(bdev.StatusMiscompare, q); r.Result != 100 {
-		c.t.Fatalf("a difference at byte 100 is reported at %d", r.Result)
 	}
 }

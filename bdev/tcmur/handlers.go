@@ -22,6 +22,20 @@ var defaultDirs = []string{
 // probeTimeout bounds a look at a handler: its handler_init runs.
 const probeTimeout = 10 * time.Second
 
+// probeOutputMax is how much a handler may say of itself, in bytes.
+const probeOutputMax = 64 << 10
+
+// bounded is what a process has written, probeOutputMax at most: more than that ends the reading.
+type bounded []byte
+
+func (b *bounded) Write(p []byte) (int, error) {
+	if len(*b)+len(p) > probeOutputMax {
+		return 0, fmt.Errorf("more than %d bytes of output: %w", probeOutputMax, syscall.EMSGSIZE)
+	}
+	*b = append(*b, p...)
+	return len(p), nil
+}
+
 // Handler is what a handler says of itself.
 type Handler struct {
 	Path        string
@@ -101,8 +115,9 @@ func (m *Module) probe(ctx context.Context, path string) Handler {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, m.config.Helper, "probe="+path, "abi=auto")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	out, err := cmd.Output()
-	if err != nil {
+	var out bounded
+	cmd.Stdout = &out
+	if err := cmd.Run(); err != nil {
 		h.Error = err.Error()
 	}
 	for line := range strings.Lines(string(out)) {

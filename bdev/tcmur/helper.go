@@ -277,6 +277,7 @@ func (h *helper) kill() {
 	case <-h.exited:
 	default:
 		_ = syscall.Kill(-h.cmd.Process.Pid, syscall.SIGKILL)
+		_ = h.cmd.Process.Kill() // Should it have left its group, without which nothing else can be in it.
 	}
 	<-h.exited
 	h.leave.Do(func() { close(h.gone) })

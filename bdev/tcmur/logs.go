@@ -84,9 +84,14 @@ func (p *logPump) read(r *os.File) {
 	}
 }
 
-// line writes one line, or drops it and returns false.
+// line writes one line that the helper has printed, or drops it and returns false.
 func (p *logPump) line(line []byte) bool {
 	level, text := levelOf(line)
+	return p.write(level, printable(text))
+}
+
+// write writes a line that a handler has caused, which it can do as often as it likes, or drops it and returns false.
+func (p *logPump) write(level slog.Level, text string) bool {
 	silence, ok := p.take(level, text)
 	if !ok {
 		p.dropped.Add(1)
@@ -95,16 +100,16 @@ func (p *logPump) line(line []byte) bool {
 	if silence > 0 {
 		p.log.Warn("the handler logs too much", "dropped_lines", silence)
 	}
-	p.log.Log(context.Background(), level, "handler: "+printable(text))
+	p.log.Log(context.Background(), level, "handler: "+text)
 	return true
 }
 
 // take takes a token from the bucket, and tells how many lines were dropped before.
-func (p *logPump) take(level slog.Level, text []byte) (silence uint64, ok bool) {
+func (p *logPump) take(level slog.Level, text string) (silence uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if level == slog.LevelError && len(p.errors) < logErrors {
-		p.errors = append(p.errors, strings.TrimSpace(printable(text)))
+		p.errors = append(p.errors, strings.TrimSpace(text))
 	}
 	now := p.now()
 	p.tokens = min(logBurst, p.tokens+now.Sub(p.last).Seconds()*logPerSec)

@@ -17,17 +17,23 @@ import (
 	"pollux/reactor"
 )
 
+// cacheFolder is where scripts/deps.sh unpacks packages.
+func cacheFolder(t testing.TB) string {
+	t.Helper()
+	if cache := os.Getenv("POLLUX_TEST_CACHE"); cache != "" {
+		return cache
+	}
+	dir, err := os.UserCacheDir()
+	if err != nil {
+		t.Skip("no cache folder")
+	}
+	return filepath.Join(dir, "pollux-test")
+}
+
 // packaged is the folder with the handlers of Debian's package, or skips the test.
 func packaged(t testing.TB, handler string) string {
 	t.Helper()
-	cache := os.Getenv("POLLUX_TEST_CACHE")
-	if cache == "" {
-		dir, err := os.UserCacheDir()
-		if err != nil {
-			t.Skip("no cache folder")
-		}
-		cache = filepath.Join(dir, "pollux-test")
-	}
+	cache := cacheFolder(t)
 	for _, pattern := range []string{cache + "/tcmu-runner/usr/lib/*/tcmu-runner/", "/usr/lib/*/tcmu-runner/"} {
 		if found, _ := filepath.Glob(pattern + handler); len(found) > 0 {
 			return filepath.Dir(found[0])

@@ -165,7 +165,7 @@ func (s *supervisor) event(h *helper, m string) (outcome, bool) {
 		_ = h.stop() // As above.
 		return outcome{why: "the handler lost its " + m[len("lost "):]}, true
 	case m == "timeout":
-		s.log.Warn("the handler reports a command that timed out")
+		s.launch.logs.write(slog.LevelWarn, "it reports a command that timed out")
 	}
 	return outcome{}, false
 }
@@ -177,7 +177,7 @@ func (s *supervisor) resized(size uint64) {
 	}
 	s.size = size
 	if err := s.dev.Resize(size >> s.d.shift); err != nil {
-		s.log.Warn("resize as the handler says", "size", size, "error", err)
+		s.launch.logs.write(slog.LevelWarn, fmt.Sprintf("resize to %d bytes as it says: %v", size, err))
 	}
 }
 

@@ -1,6 +1,7 @@
 package tcmur
 
 import (
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"os"
@@ -150,6 +151,37 @@ int handler_init(void);
 			`struct { void *p[8]; long n; void *q[8]; void *r[2]; } h = {{"n", "old", "", 0, 0, 0, f, g}, 1, {0, rw, rw}};
 			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "auto", "oldest that can be used is 1.5.0",
 		},
+		"1.3": {
+			`struct { void *p[8]; long n; void *q[8]; } h = {{"n", "old", "", 0, 0, 0, f, g}, 1, {0, rw, rw}};
+			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "auto", "oldest that can be used is 1.5.0",
+		},
+		// 1.5.3: report_event, lock, unlock, get_lock_tag, get_lock_state after unmap; is_dbus; update_logdir, init, destroy.
+		"1.5.3 by its size": {
+			`struct { void *p[8]; long n; void *q[10]; long dbus; void *r[3]; } h =
+			{{"n", "newer", "", 0, 0, 0, f, g}, 1, {0, rw, rw, 0, 0, 0, lock, g}};
+			_Static_assert(sizeof h == 184, "h");
+			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "auto", "abi=1.5.3\nops=rwl\n",
+		},
+		"1.5.3, told": {
+			`static struct { void *p[8]; long n; void *q[10]; long dbus; void *r[3]; } h =
+			{{"n", "newer", "", 0, 0, 0, f, g}, 1, {0, rw, rw, 0, 0, 0, lock, g}};
+			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "1.5.3", "abi=1.5.3\nops=rwl\n",
+		},
+		"1.5.0 by its size": {
+			`struct { void *p[8]; long n; void *q[9]; long dbus; void *r[1]; } h =
+			{{"n", "first", "", 0, 0, 0, f, g}, 1, {0, rw, rw, 0, 0, lock, g}};
+			_Static_assert(sizeof h == 160, "h");
+			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "auto", "abi=1.5.0\nops=rwl\n",
+		},
+		"1.5.2, told": {
+			`static struct { void *p[8]; long n; void *q[9]; long dbus; void *r[1]; } h =
+			{{"n", "first", "", 0, 0, 0, f, g}, 1, {0, rw, rw, 0, 0, lock, g}};
+			int handler_init(void) { return tcmur_register_handler((void *)&h); }`, "1.5.2", "abi=1.5.0\nops=rwl\n",
+		},
+		"1.6.2, told": {
+			`static struct tcmur_handler h = {` + strings.ReplaceAll(fields, "SUB", "now") + `, (void *)lock, (void *)lock, 0, lock};
+			int handler_init(void) { return tcmur_register_handler(&h); }`, "1.6.2", "abi=1.5.4\nops=rwscl\n",
+		},
 		"two readings": {
 			`static struct tcmur_handler h = {` + strings.ReplaceAll(fields, "SUB", "two") + `, (void *)lock, (void *)lock};
 			int handler_init(void) { return tcmur_register_handler(&h); }`, "auto", "in two ways",
@@ -255,6 +287,58 @@ func TestCfgForms(t *testing.T) {
 	} {
 		if got := subtypeOf(cfg) + " " + restOf(cfg); got != want {
 			t.Errorf("%s: %q, want %q", cfg, got, want)
+		}
+	}
+}
+
+// TestProbeIsBounded: a handler cannot make the target remember all that it says.
+func TestProbeIsBounded(t *testing.T) {
+	l := newLive(t, 0)
+	dir := t.TempDir()
+	file, so := filepath.Join(dir, "talks.c"), filepath.Join(dir, "talks.so")
+	source := `
+#include <unistd.h>
+static char text[1 << 16];
+int handler_init(void) { for (int i = 0; i < 1024; i++) for (int fd = 0; fd < 16; fd++) write(fd, text, sizeof text); return 0; }
+`
+	if err := os.WriteFile(file, []byte(source), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := gcc([]string{"-w", "-shared", "-fPIC", "-o", so, file}); err != nil {
+		t.Fatal(err)
+	}
+	if h := l.module.probe(t.Context(), so); !strings.Contains(h.Error, "more than 65536 bytes") {
+		t.Errorf("a handler that talks: %q", h.Error)
+	}
+}
+
+// TestImageHeader: every header that the handler must not see is refused with its reason.
+func TestImageHeader(t *testing.T) {
+	put32, put64 := binary.BigEndian.PutUint32, binary.BigEndian.PutUint64
+	for want, harm := range map[string]func(h []byte){
+		"not a QCOW image":      func(h []byte) { h[0] = 'q' },
+		"version 4":             func(h []byte) { put32(h[qcowOffVersion:], 4) },
+		"version 0":             func(h []byte) { put32(h[qcowOffVersion:], 0) },
+		"a backing file":        func(h []byte) { put64(h[qcowOffBacking:], 104) },
+		"clusters of 512":       func(h []byte) { put32(h[qcowOffClusterBits:], 9) },
+		"encrypted":             func(h []byte) { put32(h[qcowOffCrypt:], 1) },
+		"snapshots":             func(h []byte) { put32(h[qcowOffSnapshots:], 1) },
+		"marked corrupt":        func(h []byte) { put64(h[qcowOffIncompatible:], qcowIncompatCorrupt) },
+		"a data file":           func(h []byte) { put64(h[qcowOffIncompatible:], qcowIncompatDataFile) },
+		"another method":        func(h []byte) { put64(h[qcowOffIncompatible:], qcowIncompatZstd) },
+		"extended L2":           func(h []byte) { put64(h[qcowOffIncompatible:], qcowIncompatExtendedL2) },
+		"features that are not": func(h []byte) { put64(h[qcowOffIncompatible:], 1<<5) },
+		"counts of 64 bits":     func(h []byte) { put32(h[qcowOffRefcount:], qcowRefcountMax+1) },
+		"":                      func(h []byte) { put64(h[qcowOffIncompatible:], 1) }, // lazy reference counts: the handler writes them
+	} {
+		h := make([]byte, qcowHeaderMin)
+		copy(h, "QFI\xfb\x00\x00\x00\x03")
+		put32(h[qcowOffClusterBits:], qcowClusterBitsMin)
+		put32(h[qcowOffRefcount:], qcowRefcountMax)
+		harm(h)
+		err := (&image{}).check(h)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("%v, want %q", err, want)
 		}
 	}
 }

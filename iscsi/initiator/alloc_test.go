@@ -65,6 +65,7 @@ func (k *echoSink) End(h *iscsi.BHS, _ iscsi.Fault) bool {
 	var a iscsi.BHS
 	if h.Read() {
 		a.Clear(iscsi.OpDataIn)
+		a.SetDataSN(iscsi.FirstSN())
 		a.SetStatusBit(true)
 		a.SetDataSegmentLength(int(h.ExpectedDataTransferLength()))
 		a.SetTargetTransferTag(iscsi.ReservedTag)

@@ -152,8 +152,9 @@ func (s *Session) takeResponse(h *iscsi.BHS) {
 		length := min(int(binary.BigEndian.Uint16(s.segment)), n-2)
 		c.SenseLen = copy(c.Sense[:], s.segment[2:2+length])
 	}
-	if s.Config.Strict && h.Response() == iscsi.SCSIResponseCompleted && len(c.Out) == 0 && h.ExpDataSN() != c.dataSN && c.dataSN != 0 {
-		s.violate("SCSI Response with ExpDataSN %d, but %d Data-In came", h.ExpDataSN(), c.dataSN)
+	came := c.dataSN - iscsi.FirstSN()
+	if s.Config.Strict && h.Response() == iscsi.SCSIResponseCompleted && len(c.Out) == 0 && h.ExpDataSN() != came && came != 0 {
+		s.violate("SCSI Response with ExpDataSN %d, but %d Data-In came", h.ExpDataSN(), came)
 	}
 	s.completeCommand(h, c)
 }
@@ -195,7 +196,7 @@ func (s *Session) takeR2T(h *iscsi.BHS) {
 		return
 	}
 	c.r2tSN++
-	if !s.bursts.push(burst{c, c.ITT, h.TargetTransferTag(), h.LUN(), offset, n, 0}) {
+	if !s.bursts.push(burst{c, c.ITT, h.TargetTransferTag(), h.LUN(), offset, n, iscsi.FirstSN()}) {
 		s.violate("more R2Ts than MaxOutstandingR2T=%d", s.params.MaxOutstandingR2T)
 		return
 	}

@@ -161,7 +161,7 @@ func (s *Session) fillCommand(c *Command) bool {
 		s.attach(c.Out[:immediate])
 	}
 	if unsolicited > 0 {
-		s.bursts.push(burst{command: c, itt: itt, ttt: iscsi.ReservedTag, lun: c.LUN, offset: immediate, length: unsolicited})
+		s.bursts.push(burst{command: c, itt: itt, ttt: iscsi.ReservedTag, lun: c.LUN, offset: immediate, length: unsolicited, dataSN: iscsi.FirstSN()})
 	}
 	return true
 }

@@ -1,6 +1,7 @@
 package initiator
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -27,9 +28,10 @@ type Config struct {
 	Offers iscsi.Params        // names, session type, and what is offered; see Offers
 	Auth   iscsi.InitiatorAuth // how to log in
 	ISID   iscsi.ISID          // zero: RandomISID, drawn at each Open
-	TSIH   uint16              // not 0: a further connection to that session
+	TSIH   uint16              // not 0: a further connection to that session, or the one that it has lost
+	Agreed *iscsi.Params       // with a TSIH: what the session's first login has agreed on
 	CID    uint16
-	CmdSN  uint32 // of the login, and so of the first command
+	CmdSN  uint32 // of the login, and so of the first command; iscsi.FirstSN if zero
 	Depth  int    // commands sent and not answered; 0 means DepthDefault
 
 	// Batch lets all commands that are ready leave in one send. Without it each PDU with its data leaves in a send of its own, as
@@ -142,6 +144,7 @@ func (s *Session) reset() {
 	if s.Config.Depth == 0 {
 		s.Config.Depth = DepthDefault
 	}
+	s.Config.CmdSN = cmp.Or(s.Config.CmdSN, iscsi.FirstSN())
 	n := min(s.Config.Depth, DepthMax) + exchangeSlots
 	if len(s.slots) != n {
 		s.slots = make([]slot, n)
@@ -266,6 +269,10 @@ func (s *Session) takeLogin(h *iscsi.BHS) {
 // enter begins full feature phase.
 func (s *Session) enter(h *iscsi.BHS) {
 	s.params = s.login.Keys.Result
+	if s.Config.TSIH != 0 && s.Config.Agreed != nil {
+		s.params = *s.Config.Agreed
+		s.params.Reconnect(&s.login.Keys.Result)
+	}
 	s.expCmdSN, s.maxCmdSN = h.ExpCmdSN(), h.MaxCmdSN()
 	s.limits.Phase = iscsi.PhaseFullFeature
 	s.limits.MaxRecvDataSegmentLength = s.params.MaxRecvDataSegmentLength

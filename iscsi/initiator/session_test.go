@@ -3,6 +3,7 @@ package initiator
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -163,6 +164,7 @@ func TestDigests(t *testing.T) {
 	var p iscsi.PDU
 	p.Clear(iscsi.OpDataIn)
 	p.SetFinal(true)
+	p.SetDataSN(iscsi.FirstSN())
 	p.SetInitiatorTaskTag(0x10000)
 	p.Data = []byte("1234")
 	b := p.Append(nil, true, true)
@@ -311,8 +313,8 @@ func TestViolationsEndTheSession(t *testing.T) {
 		{"ExpCmdSN from the future", "Response F U ResidualCount=64 StatSN=0 ExpCmdSN=0x5 MaxCmdSN=0x20", "ExpCmdSN"},
 		{"Data-In for nobody", "Data-In F ITT=0x9" + numbers + "\n  data 00", "unknown task"},
 		{"Data-In too long", "Data-In F" + numbers + "\n  data 00*65", "Data-In of 65 bytes"},
-		{"Data-In with a gap", "Data-In F BufferOffset=4" + numbers + "\n  data 00", "DataSN 0 at 4"},
-		{"DataSN", "Data-In F DataSN=1" + numbers + "\n  data 00", "DataSN 1"},
+		{"Data-In with a gap", "Data-In F BufferOffset=4" + numbers + "\n  data 00", fmt.Sprintf("DataSN %d at 4", iscsi.FirstSN())},
+		{"DataSN", "Data-In F DataSN=1" + numbers + "\n  data 00", fmt.Sprintf("DataSN %d", iscsi.FirstSN()+1)},
 		{"good without data", "Response F StatSN=0" + numbers, "0 of 64 bytes"},
 		{"wrong residual", "Response F U StatSN=0 ResidualCount=1" + numbers, "residual 1"},
 		{"both residuals", "Response F O U StatSN=0 ResidualCount=64" + numbers, "overflow and underflow"},

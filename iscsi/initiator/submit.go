@@ -150,7 +150,7 @@ func (q *ring[T]) drop() {
 func (s *Session) Submit(c *Command) {
 	c.entry.command = c
 	c.Result, c.Response, c.Status, c.Received, c.Residual, c.SenseLen = 0, 0, 0, 0, 0, 0
-	c.Overflow, c.Underflow, c.fill, c.dataSN, c.r2tSN, c.ITT = false, false, 0, 0, 0, iscsi.ReservedTag
+	c.Overflow, c.Underflow, c.fill, c.dataSN, c.r2tSN, c.ITT = false, false, 0, iscsi.FirstSN(), iscsi.FirstSN(), iscsi.ReservedTag
 	s.enqueue(&c.entry)
 }
 

@@ -76,6 +76,9 @@ var InSession = loggedIn([]Case{
 	{Name: "wrong digest of immediate data", Offer: withDigests, Play: damagedImmediate, Want: checkCondition(keyAborted)},
 	{Name: "wrong digest of solicited data", Offer: solicitedCRC, Play: solicited(1, damagedDataOut), Want: checkCondition(keyAborted)},
 
+	{Name: "second connection", Play: secondConnection, Want: silence},
+	{Name: "connection replaced by one with its CID", Play: replaced, Want: silence},
+	{Name: "reset connection, continued by another CID", Play: continued, Want: silence},
 	{Name: "command behind a logout", Play: behindLogout, Want: closed},
 })
 

@@ -24,7 +24,8 @@ type Options struct {
 	Initiator  string // empty: a name of this package
 	Target     string // empty: a discovery session
 	ISID       iscsi.ISID
-	TSIH       uint16
+	TSIH       uint16 // not 0: of the session to join or to continue
+	CID        uint16
 	CmdSN      uint32
 	RecvBuffer int // SO_RCVBUF before the connection is made, so that the window is as small; 0: the kernel's choice
 	Timeout    time.Duration
@@ -81,7 +82,7 @@ func LogIn(o Options) (*Peer, error) {
 
 // NewLogin is the initiator's side of a login as o wants it.
 func NewLogin(o Options) *iscsi.InitiatorLogin {
-	l := &iscsi.InitiatorLogin{Auth: o.Auth, ISID: o.ISID, TSIH: o.TSIH, CmdSN: o.CmdSN}
+	l := &iscsi.InitiatorLogin{Auth: o.Auth, ISID: o.ISID, TSIH: o.TSIH, CID: o.CID, CmdSN: o.CmdSN}
 	l.Keys.Own = iscsi.DefaultParams()
 	l.Keys.Own.InitiatorName, l.Keys.Own.TargetName = o.Initiator, o.Target
 	if o.Initiator == "" {
@@ -205,8 +206,8 @@ func (p *Peer) Command(lun uint64, cdb []byte, expected uint32, write bool) *isc
 	return pdu
 }
 
-// DataOut is a Data-Out that answers r2t with n bytes from offset within what it asks for.
-func (p *Peer) DataOut(r2t *iscsi.PDU, dataSN uint32, data []byte, offset uint32, final bool) *iscsi.PDU {
+// DataOut is the n-th Data-Out, from 0, that answers r2t, with data for offset within what it asks for.
+func (p *Peer) DataOut(r2t *iscsi.PDU, n uint32, data []byte, offset uint32, final bool) *iscsi.PDU {
 	pdu := new(iscsi.PDU)
 	pdu.Clear(iscsi.OpDataOut)
 	pdu.SetFinal(final)
@@ -214,7 +215,7 @@ func (p *Peer) DataOut(r2t *iscsi.PDU, dataSN uint32, data []byte, offset uint32
 	pdu.SetInitiatorTaskTag(r2t.InitiatorTaskTag())
 	pdu.SetTargetTransferTag(r2t.TargetTransferTag())
 	pdu.SetExpStatSN(p.ExpStatSN)
-	pdu.SetDataSN(dataSN)
+	pdu.SetDataSN(iscsi.FirstSN() + n)
 	pdu.SetBufferOffset(r2t.BufferOffset() + offset)
 	pdu.Data = data
 	return pdu

@@ -40,6 +40,13 @@ func bit(name string, get func(*iscsi.BHS) bool, set func(*iscsi.BHS, bool)) fie
 	}, func(h *iscsi.BHS, v uint64) { set(h, v != 0) }, false}
 }
 
+// counted is a number that begins at iscsi.FirstSN; its text is how far it has come since.
+func counted(name string, get func(*iscsi.BHS) uint32, set func(*iscsi.BHS, uint32)) field {
+	return num(name,
+		func(h *iscsi.BHS) uint32 { return get(h) - iscsi.FirstSN() },
+		func(h *iscsi.BHS, v uint32) { set(h, v+iscsi.FirstSN()) })
+}
+
 type bhs = iscsi.BHS
 
 // An ISID is printed as one number of six bytes.
@@ -79,7 +86,7 @@ var (
 	maxCmdSN  = hexNum("MaxCmdSN", (*bhs).MaxCmdSN, (*bhs).SetMaxCmdSN)
 	response  = num("Response", (*bhs).Response, (*bhs).SetResponse)
 	status    = hexNum("Status", (*bhs).Status, (*bhs).SetStatus)
-	dataSN    = num("DataSN", (*bhs).DataSN, (*bhs).SetDataSN)
+	dataSN    = counted("DataSN", (*bhs).DataSN, (*bhs).SetDataSN)
 	offset    = num("BufferOffset", (*bhs).BufferOffset, (*bhs).SetBufferOffset)
 	overflow  = bit("O", (*bhs).Overflow, (*bhs).SetOverflow)
 	underflow = bit("U", (*bhs).Underflow, (*bhs).SetUnderflow)
@@ -139,14 +146,14 @@ var shapes = []shape{
 		num("Time2Wait", (*bhs).Time2Wait, (*bhs).SetTime2Wait), num("Time2Retain", (*bhs).Time2Retain, (*bhs).SetTime2Retain),
 	}},
 	{"R2T", iscsi.OpR2T, false, []field{
-		final, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, num("R2TSN", (*bhs).R2TSN, (*bhs).SetR2TSN), offset,
+		final, lun, itt, ttt, statSN, expCmdSN, maxCmdSN, counted("R2TSN", (*bhs).R2TSN, (*bhs).SetR2TSN), offset,
 		num("Desired", (*bhs).DesiredDataTransferLength, (*bhs).SetDesiredDataTransferLength),
 	}},
 	{"Async", iscsi.OpAsync, false, []field{
 		final, lun, itt, statSN, expCmdSN, maxCmdSN, num("Event", (*bhs).AsyncEvent, (*bhs).SetAsyncEvent),
 		num("Parameter1", (*bhs).Parameter1, (*bhs).SetParameter1), num("Parameter2", (*bhs).Parameter2, (*bhs).SetParameter2), num("Parameter3", (*bhs).Parameter3, (*bhs).SetParameter3),
 	}},
-	{"Reject", iscsi.OpReject, false, []field{final, hexNum("Reason", (*bhs).Reason, (*bhs).SetReason), itt, statSN, expCmdSN, maxCmdSN, dataSN}},
+	{"Reject", iscsi.OpReject, false, []field{final, hexNum("Reason", (*bhs).Reason, (*bhs).SetReason), itt, statSN, expCmdSN, maxCmdSN, num("DataSN", (*bhs).DataSN, (*bhs).SetDataSN)}},
 }
 
 // Print is the PDU as text: a line of fields that are not zero, then a line per CDB, additional header, key or piece of data.
@@ -190,11 +197,9 @@ func Print(p *iscsi.PDU) string {
 
 func printField(b *strings.Builder, f field, h, seen *iscsi.BHS) {
 	v := f.get(h)
-	if v == 0 {
-		return
-	}
 	f.set(seen, v)
 	switch {
+	case v == 0:
 	case len(f.name) == 1:
 		fmt.Fprintf(b, " %s", f.name)
 	case f.hex:
@@ -271,6 +276,9 @@ func parseWord(p *iscsi.PDU, word string) (*shape, error) {
 	for i := range shapes {
 		if shapes[i].word == word {
 			p.Clear(shapes[i].op)
+			for _, f := range shapes[i].fields {
+				f.set(&p.BHS, 0)
+			}
 			return &shapes[i], nil
 		}
 	}

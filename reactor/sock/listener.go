@@ -35,7 +35,7 @@ type Listener struct {
 // on the reactor that accepted, with each new descriptor, and with a negative errno when none could be had. Control plane; an
 // error names address and cause.
 func ListenAll(g *reactor.Group, addr netip.AddrPort, accept func(r *reactor.Reactor, fd int)) ([]*Listener, error) {
-	if err := probe(addr); err != nil {
+	if err := probe(addr, lingerMax); err != nil {
 		return nil, fmt.Errorf("listen on %v: %w", addr, err)
 	}
 	var all []*Listener
@@ -72,16 +72,27 @@ func network(addr netip.AddrPort) string {
 	return "tcp"
 }
 
+// A process that was killed keeps its port until the kernel has taken its rings apart, which happens after it has gone, usually within
+// 50 ms. Its successor looks every lingerStep whether the port is free, for lingerMax.
+const (
+	lingerMax  = 2 * time.Second
+	lingerStep = 5 * time.Millisecond
+)
+
 // probe binds without SO_REUSEPORT, and lets go again: otherwise a second process would share the port silently.
-func probe(addr netip.AddrPort) error {
+func probe(addr netip.AddrPort, linger time.Duration) error {
 	if addr.Port() == 0 {
 		return nil
 	}
-	l, err := net.Listen(network(addr), addr.String())
-	if err != nil {
-		return cause(err)
+	for until := time.Now().Add(linger); ; time.Sleep(lingerStep) {
+		l, err := net.Listen(network(addr), addr.String())
+		if err == nil {
+			return l.Close()
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Now().After(until) {
+			return cause(err)
+		}
 	}
-	return l.Close()
 }
 
 // cause strips what net says again: the operation and the address.

@@ -54,6 +54,25 @@ func TestPortInUseIsAnError(t *testing.T) {
 	}
 }
 
+// A port that is still a dead process's is waited for.
+func TestPortThatBecomesFree(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := reactor.Start(reactor.Config{Cores: []int{-1}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(g.Stop)
+	time.AfterFunc(50*time.Millisecond, func() { _ = l.Close() })
+	all, err := sock.ListenAll(g, netip.MustParseAddrPort(l.Addr().String()), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sock.CloseAll(all)
+}
+
 func TestEndsOfAConnectionAreKnown(t *testing.T) {
 	for _, without := range []uring.Features{0, uring.FeatureURing} {
 		g, err := reactor.Start(reactor.Config{Cores: []int{-1}, Without: without})

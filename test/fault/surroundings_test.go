@@ -450,14 +450,3 @@ func TestStoppedProcess(t *testing.T) {
 		})
 	}
 }
-
-// TestLogThatCannotBeWritten: a full disk under the log stops nobody.
-func TestLogThatCannotBeWritten(t *testing.T) {
-	cfg := oneMalloc()
-	cfg.Args = []string{"-L", "all"}
-	cfg.Wrap = []string{"sh", "-c", `exec "$@" >/dev/full 2>&1`, "sh"}
-	server := target.Start(t, cfg)
-	d := logIn(t, server, 0)
-	d.mustTell("a write", d.write(0, 1), good)
-	d.holds(0, 1)
-}

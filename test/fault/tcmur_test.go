@@ -2,6 +2,7 @@ package fault
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -20,6 +21,7 @@ const helperKills = 5
 // TestTcmurHelperDies: two sessions on two reactors write and verify a LUN of one of Debian's handlers while its helper is killed:
 // no command fails and nothing is lost, and a neighbour does not notice.
 func TestTcmurHelperDies(t *testing.T) {
+	t.Parallel()
 	handler := target.NeedTcmur(t, "handler_qcow.so")
 	target.NeedProgram(t, "qemu-img")
 	image := filepath.Join(t.TempDir(), "disk.qcow2")
@@ -50,19 +52,14 @@ func TestTcmurHelperDies(t *testing.T) {
 			t.Errorf("status %d, %v\n%s", r.status, r.report, r.words)
 		}
 	}
-	for _, call := range []struct{ method, name string }{
-		{"iscsi_delete_target_node", target.IQN("qcow")}, {"bdev_tcmur_delete", "qcow"},
-	} {
-		if err := server.RPC(call.method, map[string]string{"name": call.name}, nil); err != nil {
-			t.Error(err)
-		}
-	}
+	mustDelete(t, server, "qcow")
 	target.Run(t, time.Minute, "qemu-img", "check", "-q", image)
 }
 
 // TestTcmurHangsAtTheEnd: SIGTERM ends the target, cleanly and though a handler does not answer and another does not close: long before
 // the handler's timeout the initiator has its answer, the helpers are gone, and the log says whose they were.
 func TestTcmurHangsAtTheEnd(t *testing.T) {
+	t.Parallel()
 	handler := target.BuildTcmur(t, "bad")
 	server := target.Start(t, target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize}))
 	path := filepath.Join(t.TempDir(), "disk")
@@ -107,6 +104,100 @@ func TestTcmurHangsAtTheEnd(t *testing.T) {
 		if len(lines) != 1 || !strings.Contains(lines[0], bdev+" handler=handler_bad.so") {
 			t.Errorf("lines with %q: %q, want one of %s", said, lines, bdev)
 		}
+	}
+}
+
+// scribbled is how long handlers scribble, and scribblers how many.
+const (
+	scribbled  = time.Minute
+	scribblers = 3
+)
+
+// TestTcmurScribbles: for a minute handlers write random bytes all over the memory that they share with the target. Every command to
+// their LUNs is answered, a neighbour is served without a fault, and in the end nothing of them is left.
+func TestTcmurScribbles(t *testing.T) {
+	t.Parallel()
+	handler := target.BuildTcmur(t, "bad")
+	cfg := target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize})
+	cfg.Reactors, cfg.Mode = 2, "adaptive"
+	server := target.Start(t, cfg)
+	dir := t.TempDir()
+	done, words := make(chan struct{}), ""
+	go func() {
+		defer close(done)
+		report, said, status := bench(t, "--verify", "--read-share", "40", "--depth", "4", "--duration", scribbled.String(), server.URL("disk", 0))
+		if status != 0 || report["mismatches"] != 0.0 || report["reconnects"] != 0.0 {
+			words = fmt.Sprintf("status %d, %v\n%s", status, report, said)
+		}
+	}()
+	var nodes []string
+	for i := range scribblers {
+		nodes = append(nodes, fmt.Sprint("scribble", i))
+		if err := server.ServeTcmur(nodes[i], target.Tcmur{
+			Handler: handler, Cfg: "bad/scribble@" + filepath.Join(dir, nodes[i]), Size: lunSize,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var sessions []*disk
+	for _, node := range nodes {
+		sessions = append(sessions, logInTo(t, server, node, 0))
+	}
+	commands := 0
+	for under := true; under; commands++ {
+		for _, d := range sessions {
+			d.do(cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0)
+			for lba := range 16 {
+				d.do(cdb10(0x28, 100*lba, 1), nil, blockSize)
+			}
+		}
+		select {
+		case <-done:
+			under = false
+		default:
+		}
+	}
+	if words != "" {
+		t.Errorf("the neighbour: %s", words)
+	}
+	for _, node := range nodes {
+		state, err := server.Tcmur(node)
+		if err != nil || state.Restarts == 0 {
+			t.Errorf("%s: %+v, %v: the scribbling was not noticed", node, state, err)
+		}
+		t.Logf("%s: %d rounds, %d restarts", node, commands, state.Restarts)
+	}
+	for i, node := range nodes {
+		sessions[i].c.Close()
+		mustDelete(t, server, node)
+	}
+	checkNothingLeft(t, server, dir)
+}
+
+// mustDelete removes a node and the device of the same name.
+func mustDelete(t *testing.T, server *target.Server, node string) {
+	t.Helper()
+	for _, call := range []struct{ method, name string }{
+		{"iscsi_delete_target_node", target.IQN(node)}, {"bdev_tcmur_delete", node},
+	} {
+		if err := server.RPC(call.method, map[string]string{"name": call.name}, nil); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// checkNothingLeft asserts that there is no helper of a device below dir, and that the server has no memory of one.
+func checkNothingLeft(t *testing.T, server *target.Server, dir string) {
+	t.Helper()
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), dir) {
+			t.Errorf("%s is left: %q", file, text)
+		}
+	}
+	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", server.PID()))
+	if err != nil || strings.Contains(string(maps), "memfd:pollux-tcmur") {
+		t.Errorf("memory of a helper is left: %v", err)
 	}
 }
 

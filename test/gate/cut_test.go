@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"math"
 	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"testing"
 
@@ -50,8 +52,8 @@ var cuts = []cut{
 	}},
 }
 
-// TestCutsLeaveNothing: connections that are cut in every way and in every state leave no connection, no descriptor and no
-// buffer behind, and nothing of one reaches another.
+// TestCutsLeaveNothing: connections that are cut in every way and in every state leave no session, no command, no buffer, no place in a
+// ring, no timer, no descriptor and no goroutine behind, and nothing of one reaches another.
 func TestCutsLeaveNothing(t *testing.T) {
 	onEach(t, func(b *bed) {
 		rounds := liveCuts
@@ -75,7 +77,7 @@ func TestCutsLeaveNothing(t *testing.T) {
 			}
 		}
 		b.eventually("all is given back", func() error {
-			if after := b.holdings(); after != before {
+			if after := b.holdings(); !reflect.DeepEqual(after, before) {
 				return fmt.Errorf("before %+v, after %+v", before, after)
 			}
 			return nil
@@ -99,20 +101,61 @@ func (b *bed) warmUp() {
 
 // holdings is what a target holds that a cut connection must give back.
 type holdings struct {
-	connections, descriptors int
+	iscsi       iscsi.Usage
+	reactors    []threadUsage
+	outstanding int // requests at the devices
+	goroutines  int
+	descriptors int
+}
+
+// threadUsage is an element of reactor_get_usage.
+type threadUsage struct {
+	Name     string `json:"name"`
+	Slots    int    `json:"ring_slots"`
+	InFlight int    `json:"in_flight"`
+	Backlog  int    `json:"backlog"`
+	Buffers  int    `json:"buffers"`
+	Timers   int    `json:"timers"`
 }
 
 func (b *bed) holdings() (h holdings) {
 	b.t.Helper()
-	var all []object
-	b.rpc("iscsi_get_connections", nil, &all)
-	h.connections = len(all)
+	b.rpc("iscsi_get_usage", nil, &h.iscsi)
+	var reactors struct {
+		Threads []threadUsage `json:"threads"`
+	}
+	b.rpc("reactor_get_usage", nil, &reactors)
+	h.reactors = reactors.Threads
+	var devices struct {
+		Bdevs []struct {
+			QueueDepth int `json:"queue_depth"`
+		} `json:"bdevs"`
+	}
+	b.rpc("bdev_get_iostat", nil, &devices)
+	for _, d := range devices.Bdevs {
+		h.outstanding += d.QueueDepth
+	}
+	h.goroutines = b.goroutines()
 	names, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(b.srv.PID()), "fd"))
 	if err != nil {
 		b.t.Fatal(err)
 	}
 	h.descriptors = len(names)
 	return h
+}
+
+// goroutines is the least number of several: those of the RPC connection before may still be ending.
+func (b *bed) goroutines() int {
+	b.t.Helper()
+	least := math.MaxInt
+	for range 20 {
+		var process struct {
+			Goroutines int `json:"goroutines"`
+		}
+		b.rpc("process_get_memory", nil, &process)
+		least = min(least, process.Goroutines)
+	}
+	return least
 }
 
 // rawSession is a logged-in connection of which the test writes every byte.
@@ -128,7 +171,7 @@ func (b *bed) rawDial(isid iscsi.ISID) (*rawSession, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &rawSession{conn: nc.(*net.TCPConn), isid: isid, cmdSN: 0xffffffe0}
+	c := &rawSession{conn: nc.(*net.TCPConn), isid: isid, cmdSN: target.NearWrap}
 	login := iscsi.InitiatorLogin{ISID: isid, CmdSN: c.cmdSN}
 	login.Keys.Own = initiator.Offers("iqn.2026-01.test:raw", target.IQN("disk"))
 	login.Start()
@@ -220,6 +263,7 @@ func (c *rawSession) dataOut(n int) []byte {
 	p.SetFinal(true)
 	put32(p.BHS[16:], c.tag)
 	p.SetTargetTransferTag(iscsi.ReservedTag)
+	p.SetDataSN(iscsi.FirstSN())
 	p.Data = make([]byte, n)
 	return p.Append(nil, false, false)
 }

@@ -84,7 +84,7 @@ func (b *bed) dial(node string, options ...login) *initiator.Client {
 }
 
 func (b *bed) config(node string, options ...login) initiator.Config {
-	cfg := initiator.Config{Offers: initiator.Offers("iqn.2026-01.test:gate", target.IQN(node)), Strict: true, Batch: true}
+	cfg := initiator.Config{Offers: initiator.Offers("iqn.2026-01.test:gate", target.IQN(node)), CmdSN: target.NearWrap, Strict: true, Batch: true}
 	for _, o := range options {
 		o(&cfg)
 	}

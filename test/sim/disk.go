@@ -16,15 +16,20 @@ type payload struct {
 type cell struct {
 	cur, dur       version
 	curSeq, durSeq uint64
+	unreadable     bool // until it is written again
+	worn           bool // neither readable nor writable
+	wasUnreadable  bool // unreadable until a write that a power loss may take back
 }
 
 // disk is one leg: blocks behind a volatile cache, and metadata.
 type disk struct {
-	cells  []cell
-	md     *region
-	seq    uint64
-	gone   bool // answers every request with an error
-	flight []*diskIO
+	cells           []cell
+	md              *region
+	seq             uint64
+	misdirected     int // writes of data and of metadata that will go elsewhere
+	misdirectedMeta int
+	gone            bool // answers every request with an error
+	flight          []*diskIO
 }
 
 // diskIO is a request that has not been answered.
@@ -40,21 +45,29 @@ func (d *disk) write(block int, v version, fua bool) {
 	c := &d.cells[block]
 	d.seq++
 	c.cur, c.curSeq = v, d.seq
+	c.unreadable, c.wasUnreadable = false, !fua && (c.unreadable || c.wasUnreadable)
 	if fua {
 		c.dur, c.durSeq = v, d.seq
 	}
 }
 
 // flush returns the end of a flush that starts now: what was in the cache then is durable.
-func (d *disk) flush() (end func()) {
-	snap, until := append([]cell(nil), d.cells...), d.md.seq
+func (d *disk) flush(s *Sim) (end func()) {
+	var snap []cell
+	if n := len(s.spareCells); n > 0 {
+		snap, s.spareCells = s.spareCells[n-1], s.spareCells[:n-1]
+	}
+	snap = append(snap[:0], d.cells...)
+	until := d.md.seq
 	return func() {
 		for i := range d.cells {
 			if c := &d.cells[i]; snap[i].curSeq > c.durSeq {
 				c.dur, c.durSeq = snap[i].cur, snap[i].curSeq
+				c.wasUnreadable = c.wasUnreadable && c.durSeq != c.curSeq
 			}
 		}
 		d.md.persist(until)
+		s.spareCells = append(s.spareCells, snap)
 	}
 }
 
@@ -63,6 +76,7 @@ func (d *disk) powerLoss(s *Sim) {
 	for i := range d.cells {
 		c := &d.cells[i]
 		if c.curSeq != c.durSeq {
+			c.unreadable = c.unreadable || c.wasUnreadable && s.rng.IntN(2) == 0
 			switch s.rng.IntN(5) {
 			case 0, 1:
 				c.cur = c.dur
@@ -71,12 +85,12 @@ func (d *disk) powerLoss(s *Sim) {
 			}
 		}
 		d.seq++
-		c.dur, c.curSeq, c.durSeq = c.cur, d.seq, d.seq
+		c.dur, c.curSeq, c.durSeq, c.wasUnreadable = c.cur, d.seq, d.seq, false
 	}
 	d.md.powerLoss(s)
 }
 
-func (s *Sim) blockRange(off uint64, n uint32) (lo, hi int) {
+func blockRange(off uint64, n uint32) (lo, hi int) {
 	return int(off / blockSize), int((off + uint64(n)) / blockSize)
 }
 
@@ -87,11 +101,11 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 	d.flight = append(d.flight, io)
 	switch a.Kind {
 	case engine.ActLegFlush:
-		io.apply = d.flush()
+		io.apply = d.flush(s)
 	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
 		io.pages = s.encode(n, leg, &a)
 		if a.Flag {
-			io.apply = d.flush()
+			io.apply = d.flush(s)
 		}
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }
@@ -107,12 +121,16 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 }
 
 func (s *Sim) applyWrite(n *node, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := a.Data.(*payload)
 	if p.late {
 		s.violate("node %d wrote data of a superseded fencing epoch", n.index)
 	}
 	for b := lo; b < hi; b++ {
+		if d.misdirected > 0 {
+			s.misdirect(d, b, p.vers[b-lo], a.FUA)
+			continue
+		}
 		d.write(b, p.vers[b-lo], a.FUA)
 	}
 }
@@ -121,22 +139,22 @@ func (s *Sim) diskDelay() int64 { return 20e3 + s.rng.Int64N(s.prof.diskJitter) 
 
 // diskDone applies a request and tells the engine that asked.
 func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
-	if !d.take(io) {
-		return // a crash has dealt with it
+	if !d.take(io) || io.inc != n.inc {
+		return // a crash has dealt with it, or the leg had been replaced before
 	}
 	if n.pausedUntil > s.now {
 		d.flight = append(d.flight, io)
 		s.after(n.pausedUntil-s.now+1, func() { s.diskDone(n, d, io) })
 		return
 	}
-	ok := !d.gone && !s.fails(n, io.act.Kind)
+	ok := !d.gone && !s.fails(n, io.act.Kind) && !d.mediumError(&io.act)
 	a := io.act
 	if ok && io.apply != nil {
 		io.apply()
 		io.apply = nil
 	}
 	if ok && len(io.pages) > 0 {
-		d.md.put(&io.pages[0], s.mut&engine.MutMetadataCached == 0)
+		s.putMeta(d, &io.pages[0])
 		if io.pages = io.pages[1:]; len(io.pages) > 0 {
 			d.flight = append(d.flight, io)
 			s.after(s.diskDelay(), func() { s.diskDone(n, d, io) })
@@ -157,7 +175,7 @@ func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
 }
 
 func (s *Sim) readInto(ev *engine.Event, d *disk, a engine.Action) {
-	lo, hi := s.blockRange(a.Off, a.Len)
+	lo, hi := blockRange(a.Off, a.Len)
 	p := &payload{}
 	sum := uint64(14695981039346656037)
 	for b := lo; b < hi; b++ {
@@ -191,6 +209,20 @@ func (s *Sim) fails(n *node, k engine.ActionKind) bool {
 		return true
 	case engine.ActLegWrite:
 		return len(n.disks) > 1 || s.prof.diskless
+	}
+	return false
+}
+
+// mediumError reports that a request hits a block that cannot be read, or not even written.
+func (d *disk) mediumError(a *engine.Action) bool {
+	if a.Kind != engine.ActLegRead && a.Kind != engine.ActLegWrite {
+		return false
+	}
+	lo, hi := blockRange(a.Off, a.Len)
+	for _, c := range d.cells[lo:hi] {
+		if c.worn || c.unreadable && a.Kind == engine.ActLegRead {
+			return true
+		}
 	}
 	return false
 }

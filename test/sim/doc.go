@@ -3,6 +3,9 @@
 // power or pause, an operator who gives random commands, and a front end with overlapping requests. One seed decides all of
 // it, on one goroutine: the same seed is the same run.
 //
+// Seven worlds of sixteen have two nodes, seven three and two four, all connected to all. From three on there are partitions into
+// any groups, several nodes that end or pause at once, and Primaries that are lost in the middle of writes (several.go).
+//
 // A run (run.go) is a number of rounds, each some work of the front end and one thing that goes wrong (hurt.go) or that the
 // operator does (ops.go); then all faults end, and everything has to become equal in bounded time (recover.go). sim.go is
 // the clock and what a seed chooses, disk.go and net.go are the world, node.go is the host of an engine; model.go and
@@ -18,6 +21,7 @@
 //     split-brain policy says so; none is promoted in the middle of a resync.
 //   - Equality: replicas and legs that call themselves in sync and are quiet hold the same. A bit that was forgotten
 //     anywhere ends here.
+//   - Copies: a write is acknowledged with min_acks copies, and the nodes that are said to have it do.
 //   - Fencing: no write of a superseded fencing epoch reaches a disk.
 //   - Progress: after the faults everything becomes UpToDate, and every request ends.
 //   - Coverage: every rule of the compare table, every arrow of the state machine and every policy is reached, from 3,000
@@ -31,5 +35,6 @@
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 100000 -timeout 0
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 1 -first 4711 -story
 //	go test -tags invariants ./test/sim -run TestMutations -sweep -timeout 30m
+//	go test -tags invariants ./test/sim -run TestSeeds -nodes 3 -first 1019 -seeds 1 -skip '4 5 6'
 //	go test ./test/sim -run TestTranscripts -update
 package sim

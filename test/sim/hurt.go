@@ -12,7 +12,9 @@ func (s *Sim) hurt() {
 		s.hurtSeveral()
 		return
 	}
-	switch r.IntN(27) {
+	switch r.IntN(33) {
+	case 27, 28, 29:
+		s.decay(n)
 	case 25, 26:
 		s.crashAfterFlush()
 	case 23, 24:
@@ -65,8 +67,8 @@ func (s *Sim) hurt() {
 		if s.prof.splitBrain {
 			s.forcedSecond()
 		}
-	case 14:
-		s.removeLeg(n)
+	case 14, 30, 31, 32:
+		s.hurtLegs(n, power)
 	default:
 		s.startAll()
 		s.runFor(r.Int64N(5e9))
@@ -137,27 +139,6 @@ func (s *Sim) inStateOf(n *node, c engine.Conn) bool {
 		}
 	}
 	return false
-}
-
-// crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten
-// when the leg is back at the next start.
-func (s *Sim) crashAfterLegLoss(n *node, power bool) {
-	if s.prof.legs == 1 || n.eng == nil {
-		return
-	}
-	leg := s.rng.IntN(s.prof.legs)
-	s.workload(5e6)
-	n.disks[leg].gone = true
-	n.slowMetaUntil = s.now + 100e6
-	before, more := s.model.acked, s.rng.IntN(3)
-	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
-	s.crash(n, power && s.rng.IntN(2) == 0)
-	n.disks[leg].gone = false
-	s.start(n)
-	if s.rng.IntN(2) == 0 {
-		s.runFor(s.rng.Int64N(1e9))
-		s.promoteAny()
-	}
 }
 
 // crashAfterLinkLoss ends a Primary shortly after it has lost its peer.

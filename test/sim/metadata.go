@@ -96,6 +96,12 @@ func (r *region) powerLoss(s *Sim) {
 	}
 }
 
+// mayTear keeps the only good superblock whole: losing both to two faults is a refusal, and there is a transcript of that.
+func (r *region) mayTear(w *pageWrite) bool {
+	page, pages := int((w.off-r.base)/meta.PageSize), r.pages()
+	return page < pages-2 || r.goodSuper(2*pages-3-page)
+}
+
 // tear leaves of a page under way any mixture of old and new sectors.
 func (r *region) tear(s *Sim, w *pageWrite) { s.mixSectors(r.page(w.off), w.page[:]) }
 
@@ -109,15 +115,15 @@ func (s *Sim) mixSectors(to, from []byte) {
 	}
 }
 
-// slots is the number of bitmaps of a node of this seed: peers, legs and a tracker.
-func (s *Sim) slots() int { return s.prof.nodes - 1 + s.prof.legs + 1 }
+// slots is the number of bitmaps of a node: peers, legs and a tracker.
+func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index] + 1 }
 
 // newDisk makes a blank disk.
-func (s *Sim) newDisk() *disk {
+func (s *Sim) newDisk(n *node) *disk {
 	blocks := s.prof.blocks + s.prof.spare
 	return &disk{
 		cells: make([]cell, blocks),
-		md:    newRegion(int64(blocks)*blockSize, s.slots()+s.prof.alPages+2),
+		md:    newRegion(int64(blocks)*blockSize, s.slots(n)+s.prof.alPages+2),
 	}
 }
 
@@ -151,6 +157,22 @@ func (s *Sim) format(n *node) {
 
 // load reads the metadata as the host does: from the bytes alone.
 func (s *Sim) load(n *node) *engine.Loaded {
+	n.set = s.openLegs(n)
+	md, err := n.set.Load()
+	if err != nil {
+		s.trace("n%d: %v", n.index, err)
+		return nil
+	}
+	return md
+}
+
+// usable reports that a node could start from its legs.
+func (s *Sim) usable(n *node) bool {
+	_, err := s.openLegs(n).Load()
+	return err == nil
+}
+
+func (s *Sim) openLegs(n *node) *leg.Set {
 	legs := make([]*leg.Leg, len(n.disks))
 	for i, d := range n.disks {
 		if d.gone {
@@ -163,13 +185,7 @@ func (s *Sim) load(n *node) *engine.Loaded {
 		}
 		legs[i] = l
 	}
-	n.set = leg.NewSet(legs, &n.cfg)
-	md, err := n.set.Load()
-	if err != nil {
-		s.trace("n%d: %v", n.index, err)
-		return nil
-	}
-	return md
+	return leg.NewSet(legs, &n.cfg)
 }
 
 // encode turns a metadata action into the pages for one leg.
@@ -188,7 +204,7 @@ func (d *disk) crashMeta(s *Sim, io *diskIO, power bool) {
 	}
 	switch w := &io.pages[0]; {
 	case s.rng.IntN(2) == 0:
-	case power && s.rng.IntN(2) == 0:
+	case power && s.rng.IntN(2) == 0 && d.md.mayTear(w):
 		d.md.tear(s, w)
 	default:
 		d.md.put(w, true)

@@ -11,6 +11,7 @@ type model struct {
 	blocks   []blockModel
 	next     version
 	tears    map[version][2]version
+	rots     map[version]rot
 	primary  *node
 	last     *node // the last one to be Primary
 	tenure   int
@@ -18,6 +19,8 @@ type model struct {
 	nextReq  uint64
 	acked    int
 	reads    int
+	rotReads int  // of blocks that the disk had spoilt
+	scrubbed int  // blocks that verify has repaired
 	weakened bool // a node that was in sync has lost power in this tenure: those that crash now may have to follow it
 	lossy    int  // promotions of nodes that were not in sync
 }
@@ -48,7 +51,7 @@ type request struct {
 
 func (m *model) init(blocks int) {
 	m.blocks = make([]blockModel, blocks)
-	m.tears = map[version][2]version{}
+	m.tears, m.rots = map[version][2]version{}, map[version]rot{}
 	m.requests = map[uint64]*request{}
 }
 
@@ -63,7 +66,10 @@ func (m *model) floor(b, node int) *floorOf {
 // torn returns the name of a block of which some sectors are old and some new.
 func (s *Sim) torn(old, young version) version {
 	m := &s.model
-	v := version(-1 - len(m.tears))
+	if r, ok := m.rots[young]; old == young || ok && r.covers == s.under(r.block, old) {
+		return young // the same was written again
+	}
+	v := version(-1 - len(m.tears) - len(m.rots))
 	m.tears[v] = [2]version{s.lowest(old), young}
 	return v
 }
@@ -71,6 +77,10 @@ func (s *Sim) torn(old, young version) version {
 // lowest is the oldest version of which a block may hold a part.
 func (s *Sim) lowest(v version) version {
 	for v < 0 {
+		if r, ok := s.model.rots[v]; ok {
+			v = r.covers
+			continue
+		}
 		v = s.model.tears[v][0]
 	}
 	return v
@@ -99,10 +109,10 @@ func (s *Sim) content(n *node, b int) version {
 	}
 	for i := range n.disks {
 		if v.Legs[i].InSync {
-			return n.disks[i].cells[b].cur
+			return s.under(b, n.disks[i].cells[b].cur)
 		}
 	}
-	return n.disks[0].cells[b].cur
+	return s.under(b, n.disks[0].cells[b].cur)
 }
 
 // beginTenure is called when a promotion is answered.
@@ -315,7 +325,10 @@ func (m *model) completeFlush(s *Sim, n *node, r *request, mask uint16) {
 func (m *model) checkRead(s *Sim, r *request, a *engine.Action) {
 	p := a.Data.(*payload)
 	for b := r.lo; b < r.hi; b++ {
-		s.checkValue(b, p.vers[b-r.lo], r.floors[b-r.lo], "read")
+		if s.isRotten(p.vers[b-r.lo]) {
+			s.model.rotReads++
+		}
+		s.checkValue(b, s.under(b, p.vers[b-r.lo]), r.floors[b-r.lo], "read")
 	}
 }
 

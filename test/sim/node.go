@@ -28,7 +28,7 @@ type node struct {
 	ticking       int64
 	depth         int
 	queue         []engine.Event
-	out           []engine.Action // scratch
+	out           []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.

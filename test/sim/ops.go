@@ -146,17 +146,6 @@ func (s *Sim) forcedSecond() {
 	s.healWire(w)
 }
 
-func (s *Sim) removeLeg(n *node) {
-	if s.prof.legs == 1 || n.eng == nil {
-		return
-	}
-	leg := s.rng.IntN(s.prof.legs)
-	n.disks[leg].gone = true
-	s.workload(20e6 + s.rng.Int64N(50e6))
-	n.disks[leg].gone = false
-	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: leg}, nil)
-}
-
 // operate gives one random command.
 func (s *Sim) operate(n *node) {
 	if n.eng == nil {

@@ -17,7 +17,7 @@ func (s *Sim) recovery() {
 	for _, n := range s.nodes {
 		n.pausedUntil = 0
 		for _, d := range n.disks {
-			d.gone = false
+			d.heal()
 		}
 		if n.eng == nil {
 			s.start(n)
@@ -115,13 +115,16 @@ func (s *Sim) help() {
 		switch {
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)
+			if !s.usable(n) {
+				s.giveUpDisks(n)
+			}
 			s.start(n)
 		}
 	}
 	for _, n := range s.nodes {
 		for i := range n.disks {
 			if v := n.eng.View(); !v.Legs[i].Written {
-				s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i}, nil)
+				s.addLeg(n, i)
 				s.runFor(100e6)
 			}
 		}
@@ -211,4 +214,5 @@ func (s *Sim) finalCheck() {
 	} else {
 		s.violate("nobody could be promoted at the end: %s", s.describe())
 	}
+	s.scrub()
 }

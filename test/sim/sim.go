@@ -10,9 +10,15 @@ import (
 
 const blockSize = 4096
 
+// nodesMax bounds the nodes of a seed.
+const nodesMax = 4
+
+var oneLeg = [nodesMax]int{1, 1, 1, 1}
+
 // profile is what a seed decides about its world.
 type profile struct {
-	nodes, legs  int
+	nodes        int
+	legs         [nodesMax]int
 	blocks       int
 	extentBlocks int
 	alSlots      int
@@ -29,8 +35,9 @@ type profile struct {
 	fencing      bool // promotions carry fencing epochs
 	diskless     bool // single legs may fail
 	power        bool
-	eio          int // per thousand
-	slow         int // per cent
+	rot          bool // one leg of the first node spoils what it holds
+	eio          int  // per thousand
+	slow         int  // per cent
 	depth        int
 	diskJitter   int64
 	netBase      int64
@@ -65,6 +72,7 @@ type Sim struct {
 	onComplete func(*node, *engine.Action)
 	fence      uint64
 	disksMade  int
+	spareCells [][]cell // of flushes that have ended
 }
 
 type timed struct {
@@ -73,8 +81,7 @@ type timed struct {
 	f     func()
 }
 
-// eventHeap is a binary heap by time, and by order of arrival within it. It is container/heap without the boxing, since it is
-// what all events go through.
+// eventHeap has the first event in front. It is written out because container/heap allocates for each.
 type eventHeap []timed
 
 func (h eventHeap) less(i, j int) bool {
@@ -84,35 +91,30 @@ func (h eventHeap) less(i, j int) bool {
 func (h *eventHeap) push(x timed) {
 	*h = append(*h, x)
 	q := *h
-	for i := len(q) - 1; i > 0; {
-		up := (i - 1) / 2
-		if !q.less(i, up) {
-			return
-		}
-		q[i], q[up] = q[up], q[i]
-		i = up
+	for i := len(q) - 1; i > 0 && q.less(i, (i-1)/2); i = (i - 1) / 2 {
+		q[i], q[(i-1)/2] = q[(i-1)/2], q[i]
 	}
 }
 
 func (h *eventHeap) pop() timed {
 	q := *h
-	x, last := q[0], len(q)-1
-	q[0], q[last] = q[last], timed{}
-	q = q[:last]
-	*h = q
+	x := q[0]
+	n := len(q) - 1
+	q[0], q[n] = q[n], timed{}
+	q = q[:n]
 	for i := 0; ; {
-		small := i
-		for child := 2*i + 1; child <= 2*i+2 && child < last; child++ {
-			if q.less(child, small) {
-				small = child
-			}
+		child := 2*i + 1
+		if child+1 < n && q.less(child+1, child) {
+			child++
 		}
-		if small == i {
-			return x
+		if child >= n || !q.less(child, i) {
+			break
 		}
-		q[i], q[small] = q[small], q[i]
-		i = small
+		q[i], q[child] = q[child], q[i]
+		i = child
 	}
+	*h = q
+	return x
 }
 
 func (s *Sim) at(t int64, f func()) {
@@ -201,13 +203,16 @@ var rrPolicies = []engine.Policy{engine.PolicyDisconnect, engine.Violently, engi
 func (s *Sim) chooseProfile() profile {
 	r := s.rng
 	p := profile{
-		nodes: 2, legs: 1, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4, bitShift: 12,
+		nodes: 2, legs: oneLeg, blocks: 64, spare: 16, extentBlocks: 8, alSlots: 2 + r.IntN(5), alPages: 4 + r.IntN(5), bitShift: 12,
 		mode: engine.Mode(1 + r.IntN(3)), minAcks: 1, depth: 1 + r.IntN(12), power: r.IntN(3) > 0,
 		diskJitter: 100e3 + r.Int64N(3e6), netBase: 20e3 + r.Int64N(500e3), netJitter: 100e3 + r.Int64N(2e6),
 		rounds: 6 + r.IntN(10),
 	}
 	if r.IntN(3) == 0 {
-		p.legs = 2 + r.IntN(2)
+		p.legs[0] = 2 + r.IntN(engine.LegsMax-1)
+		for i := range p.legs[1:] {
+			p.legs[1+i] = 1 + r.IntN(engine.LegsMax)
+		}
 	}
 	if r.IntN(4) == 0 {
 		p.bitShift = 13
@@ -230,6 +235,7 @@ func (s *Sim) chooseProfile() profile {
 		p.minAcks = 2
 		p.mode = engine.ModeC
 	}
+	p.rot = r.IntN(3) == 0
 	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
@@ -247,8 +253,8 @@ func (s *Sim) build() {
 	s.model.init(s.prof.blocks)
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
-		for range s.prof.legs {
-			n.disks = append(n.disks, s.newDisk())
+		for range s.prof.legs[i] {
+			n.disks = append(n.disks, s.newDisk(n))
 		}
 		s.nodes = append(s.nodes, n)
 	}
@@ -267,7 +273,7 @@ func (s *Sim) config(n *node) engine.Config {
 	c := engine.Config{
 		Node: n.index, Size: uint64(p.blocks) * blockSize, Capacity: uint64(p.blocks+p.spare) * blockSize,
 		BlockShift: p.bitShift, ExtentShift: 15, ALSlots: p.alSlots, PageBits: meta.PageBits, MaxEpoch: 8,
-		Legs: p.legs, LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
+		Legs: p.legs[n.index], LegRow: 8, MinAcks: p.minAcks, ResyncMax: 4 * blockSize, ResyncDepth: 4,
 		Seed: s.rng.Uint64(), Mutations: s.mut, Cover: &s.Cover,
 	}
 	for j := range s.nodes {
@@ -283,7 +289,7 @@ func (s *Sim) config(n *node) engine.Config {
 		}
 		c.Rows[rowOf(n.index, j)] = r
 	}
-	for i := range p.legs {
+	for i := range p.legs[n.index] {
 		c.Rows[8+i].Kind = engine.KindLeg
 	}
 	c.Rows[15].Kind = engine.KindTracker

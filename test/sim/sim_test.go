@@ -26,7 +26,7 @@ const coverageSeeds = 3000
 func TestSeeds(t *testing.T) {
 	start := time.Now()
 	var cover engine.Coverage
-	steps, fails, acked, reads, lossy := 0, 0, 0, 0, 0
+	steps, fails, acked, reads, lossy, rots, rotReads, scrubbed := 0, 0, 0, 0, 0, 0, 0, 0
 	for i := range *seeds {
 		s := NewOf(*first+uint64(i), *nodes, engine.Mutation(*mutate))
 		s.Skip = roundSet(strings.Fields(*skip))
@@ -45,6 +45,9 @@ func TestSeeds(t *testing.T) {
 		acked += s.model.acked
 		reads += s.model.reads
 		lossy += s.model.lossy
+		rots += len(s.model.rots)
+		rotReads += s.model.rotReads
+		scrubbed += s.model.scrubbed
 	}
 	for _, m := range missed(&cover) {
 		t.Logf("not reached: %s", m)
@@ -53,5 +56,6 @@ func TestSeeds(t *testing.T) {
 		}
 	}
 	d := time.Since(start)
+	t.Logf("%d blocks rotted, %d reads of them, %d found by verify; %d read repairs, %d leg repairs", rots, rotReads, scrubbed, cover.Repairs, cover.LegRepairs)
 	t.Logf("%d seeds in %v, %.0f a second, %d steps, %d writes acked, %d reads checked, %d lossy tenures", *seeds, d, float64(*seeds)/d.Seconds(), steps, acked, reads, lossy)
 }

@@ -3,6 +3,7 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 	"testing"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/meta"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts")
@@ -79,7 +81,7 @@ func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
 func (p *player) newWorld(options []string) {
 	s := New(1, 0)
 	pr := profile{
-		nodes: 2, legs: 1, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
+		nodes: 2, legs: oneLeg, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
 		diskJitter: 1, netBase: 100e3, netJitter: 1,
 	}
 	for _, o := range options {
@@ -90,7 +92,8 @@ func (p *player) newWorld(options []string) {
 		case "nodes":
 			pr.nodes, _ = strconv.Atoi(value)
 		case "legs":
-			pr.legs, _ = strconv.Atoi(value)
+			count, _ := strconv.Atoi(value)
+			pr.legs = [nodesMax]int{count, count, count, count}
 		case "min-acks":
 			pr.minAcks, _ = strconv.Atoi(value)
 		case "ahead":
@@ -104,6 +107,7 @@ func (p *player) newWorld(options []string) {
 		}
 	}
 	*s = *New(1, 0)
+	s.rng = rand.New(rand.NewPCG(1, 1)) // whatever New has drawn
 	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
 	s.calm = true
 	s.build()
@@ -184,7 +188,8 @@ var operatorWords = map[string]engine.Command{
 	"secondary": engine.CmdSecondary, "invalidate": engine.CmdInvalidate, "invalidate-remote": engine.CmdInvalidatePeer,
 	"outdate": engine.CmdOutdate, "detach": engine.CmdDetach, "verify": engine.CmdVerify, "pause": engine.CmdPauseSync,
 	"resume": engine.CmdResumeSync, "resize": engine.CmdResize, "skip-sync": engine.CmdNewGeneration,
-	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence, "add-leg": engine.CmdLegAdd,
+	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence,
+	"verify-legs": engine.CmdVerifyLegs,
 }
 
 func (p *player) run(f []string) {
@@ -224,9 +229,27 @@ func (p *player) run(f []string) {
 	case "plug":
 		leg, _ := strconv.Atoi(f[2])
 		p.node(f[1]).disks[leg].gone = false
-	case "corrupt": // a b: block b of node a changes behind everybody's back
-		b, _ := strconv.Atoi(f[2])
-		p.node(f[1]).disks[0].write(b, -99, true)
+	case "add-leg": // a 1
+		leg, _ := strconv.Atoi(f[2])
+		s.addLeg(p.node(f[1]), leg)
+	case "replace": // a 1: another disk is in the place of leg 1
+		leg, _ := strconv.Atoi(f[2])
+		n := p.node(f[1])
+		n.disks[leg].gone = true
+		s.command(n, engine.Event{Cmd: engine.CmdLegRemove, Leg: leg}, func(err engine.Err) { p.say("%s: remove: %v", f[1], err) })
+		s.runFor(1e9)
+		n.disks[leg] = s.newDisk(n)
+		s.createLeg(n, leg, true)
+	case "unreadable", "worn": // a 0 3: block 3 of leg 0 of node a
+		c := p.cell(f)
+		c.unreadable, c.worn = true, f[0] == "worn"
+	case "rot": // a 0 3: block 3 of leg 0 of node a changes behind everybody's back
+		b, _ := strconv.Atoi(f[3])
+		c := p.cell(f)
+		c.cur = s.rotten(b, c.cur)
+		c.dur = c.cur
+	case "torn", "rot-log", "rot-bitmap":
+		p.damage(f)
 	default:
 		p.operator(f)
 	}
@@ -246,6 +269,32 @@ func (p *player) wires(f []string) (list []*wire) {
 		}
 	}
 	return list
+}
+
+// damage changes metadata of a leg: "torn a 0 B" leaves of superblock B the first sector of a newer one, "rot-log a 0" and
+// "rot-bitmap a 0" spoil the whole activity log and all bitmaps.
+func (p *player) damage(f []string) {
+	n := p.node(f[1])
+	leg, _ := strconv.Atoi(f[2])
+	d := n.disks[leg]
+	pages, slots := d.md.pages(), p.s.slots(n)
+	lo, hi := 0, slots
+	switch f[0] {
+	case "torn":
+		lo = pages - 1 - strings.Index("AB", f[3])
+		hi = lo + 1
+	case "rot-log":
+		lo, hi = slots, pages-2
+	}
+	for page := lo; page < hi; page++ {
+		d.md.bytes[page*meta.PageSize+16]++ // the sequence number of each kind of page
+	}
+}
+
+func (p *player) cell(f []string) *cell {
+	leg, _ := strconv.Atoi(f[2])
+	b, _ := strconv.Atoi(f[3])
+	return &p.node(f[1]).disks[leg].cells[b]
 }
 
 func (p *player) request(f []string) {
@@ -289,6 +338,10 @@ func (p *player) operator(f []string) {
 			ev.Value = uint64(engine.RepairFromLocal)
 		case o == "repair-from-peer":
 			ev.Value = uint64(engine.RepairFromPeer)
+		case o == "repair-by-majority":
+			ev.Value = uint64(engine.RepairByMajority)
+		case strings.HasPrefix(o, "repair-from-leg-"):
+			ev.Value, ev.Leg = uint64(engine.RepairFromLeg), int(o[len(o)-1]-'0')
 		default:
 			v, _ := strconv.ParseUint(o, 10, 64)
 			ev.Value, ev.Leg = v, int(v)

@@ -11,6 +11,9 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if len(s.nodes) > 2 && v.Disk == engine.Inconsistent && v.Role == engine.Secondary {
+		m.behind(n.index) // fenced with writes that must not be kept: it promises nothing
+	}
 	if m.primary == n && v.Role != engine.Primary {
 		m.primary = nil // fenced
 		clear(m.requests)
@@ -145,7 +148,7 @@ func (s *Sim) compareLegs(n *node, v engine.View) {
 			continue
 		}
 		for b := range s.prof.blocks {
-			if x, y := n.disks[first].cells[b].cur, n.disks[i].cells[b].cur; x != y && v.Quiet && v.Disk == engine.UpToDate {
+			if x, y := s.under(b, n.disks[first].cells[b].cur), s.under(b, n.disks[i].cells[b].cur); x != y && v.Quiet && v.Disk == engine.UpToDate {
 				s.violate("block %d: legs %d and %d of node %d are in sync but hold versions %d and %d", b, first, i, n.index, x, y)
 				return
 			}

@@ -30,6 +30,7 @@ type Config struct {
 	Kind     Kind
 	Reactors int    // Pollux: how many; 0 is one
 	Mode     string // Pollux: poll, adaptive, interrupt; empty is the program's default
+	StatSN   uint32 // Pollux: where the StatSN of each connection begins; 0 is the program's default
 	Args     []string
 	Binary   string   // Pollux: the program; empty builds it
 	Wrap     []string // a program with arguments that the server's command line is appended to, and that becomes it
@@ -56,6 +57,7 @@ type LUN struct {
 	Size      int64 // bytes
 	Physical  int64 // Pollux, malloc: bytes of a physical block; 0 is BlockSize
 	Path      string
+	PTPL      bool // Pollux: registrations persist through power loss, in the server's folder
 }
 
 // CHAP holds the secrets: the initiator's, and for mutual CHAP the target's.
@@ -89,7 +91,11 @@ func (c Config) String() string {
 	if c.Kind != Pollux {
 		return string(c.Kind)
 	}
-	return strings.Join(slices.DeleteFunc([]string{"pollux", fmt.Sprint(max(c.Reactors, 1)), c.Mode}, func(s string) bool { return s == "" }), "-")
+	name := strings.Join(slices.DeleteFunc([]string{"pollux", fmt.Sprint(max(c.Reactors, 1)), c.Mode}, func(s string) bool { return s == "" }), "-")
+	if c.StatSN != 0 {
+		name += fmt.Sprintf("-StatSN-%#x", c.StatSN)
+	}
+	return name
 }
 
 func (c Config) check() error {

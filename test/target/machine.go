@@ -69,7 +69,7 @@ func Program(name string) (string, error) {
 	if path, err := exec.LookPath(name); err == nil {
 		return path, nil
 	}
-	dirs := []string{"/usr/sbin", "/sbin", filepath.Join(Cache(), "tgt/usr/sbin")}
+	dirs := []string{"/usr/sbin", "/sbin", filepath.Join(Cache(), "tgt/usr/sbin"), filepath.Join(Cache(), "drbd-utils/sbin")}
 	for _, dir := range dirs {
 		if path, err := exec.LookPath(filepath.Join(dir, name)); err == nil {
 			return path, nil

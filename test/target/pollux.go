@@ -2,8 +2,12 @@ package target
 
 import (
 	"cmp"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"syscall"
 )
@@ -31,7 +35,22 @@ func (polluxDriver) command(s *Server) (*exec.Cmd, error) {
 	if s.cfg.Mode != "" {
 		args = append(args, "--mode", s.cfg.Mode)
 	}
+	if s.cfg.StatSN != 0 {
+		path, err := s.firstStatSN()
+		if err != nil {
+			return nil, err
+		}
+		args = append(args, "-c", path)
+	}
 	return exec.Command(binary, append(args, s.cfg.Args...)...), nil
+}
+
+// firstStatSN writes a configuration that says where StatSN begins, which is an option of the start, and returns its path.
+func (s *Server) firstStatSN() (path string, err error) {
+	path = filepath.Join(s.dir, "options.json")
+	call := object{"method": "iscsi_set_options", "params": object{"initial_stat_sn": s.cfg.StatSN}}
+	text, err := json.Marshal(object{"subsystems": []object{{"subsystem": "iscsi", "config": []object{call}}}})
+	return path, errors.Join(err, os.WriteFile(path, text, 0o600))
 }
 
 // coreMask has one reactor on each of the first cores, or on the core that the server is confined to.
@@ -74,7 +93,11 @@ func createNode(s *Server, n Node, tag int) error {
 		if err := createBdev(s, l, name); err != nil {
 			return err
 		}
-		luns = append(luns, object{"bdev_name": name, "lun_id": i})
+		lun := object{"bdev_name": name, "lun_id": i}
+		if l.PTPL {
+			lun["ptpl_file"] = filepath.Join(s.dir, name+".ptpl")
+		}
+		luns = append(luns, lun)
 	}
 	node := object{
 		"name": IQN(n.Name), "alias_name": n.Name, "luns": luns, "queue_depth": cmp.Or(n.QueueDepth, defaultQueueDepth),

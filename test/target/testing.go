@@ -38,8 +38,11 @@ func Start(t testing.TB, cfg Config) *Server {
 	return s
 }
 
-// UnderTest lists the servers that a test runs against, without nodes: Pollux with one reactor and with two, and peers that
-// EnvTargets asks for. While there is no main.go the peer tgt stands in, so that the tests themselves are tested.
+// NearWrap is where sequence numbers begin that are to be seen to wrap.
+const NearWrap = 0xffffffe0
+
+// UnderTest lists the servers that a test runs against, without nodes: Pollux with one reactor, and with two and a StatSN that is
+// about to wrap, and peers that EnvTargets asks for. While there is no main.go the peer tgt stands in, so that the tests themselves are tested.
 func UnderTest(t testing.TB) []Config {
 	t.Helper()
 	kinds := string(Pollux)
@@ -54,7 +57,7 @@ func UnderTest(t testing.TB) []Config {
 			all = append(all, Config{Kind: Kind(kind)})
 			continue
 		}
-		all = append(all, Config{Kind: Pollux, Reactors: 1}, Config{Kind: Pollux, Reactors: 2, Mode: twoReactorMode()})
+		all = append(all, Config{Kind: Pollux, Reactors: 1}, Config{Kind: Pollux, Reactors: 2, Mode: twoReactorMode(), StatSN: NearWrap})
 	}
 	return all
 }

@@ -118,9 +118,13 @@ func (e *Engine) diskFailed() {
 }
 
 func (e *Engine) stepVerify() {
-	p := e.cmdPeer()
+	p, repair := e.cmdPeer(), VerifyRepair(e.cmd.ev.Value)
 	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) {
 		e.reply(ErrState)
+		return
+	}
+	if repair > RepairFromPeer {
+		e.reply(ErrRange)
 		return
 	}
 	if !e.asks(p.bit(), CmdVerify) {
@@ -130,12 +134,17 @@ func (e *Engine) stepVerify() {
 		e.reply(err)
 		return
 	}
-	e.startVerify(p, VerifyRepair(e.cmd.ev.Value))
+	e.startVerify(p, repair)
 	e.reply(OK)
 }
 
 func (e *Engine) stepVerifyStop() {
 	p := e.cmdPeer()
+	if p == nil && e.legVerify.on {
+		e.legVerify.stopping = true
+		e.reply(OK)
+		return
+	}
 	if p == nil || p.conn != VerifyS {
 		e.reply(ErrState)
 		return

@@ -76,6 +76,7 @@ func (e *Engine) commandStep(c Command) func() {
 		CmdPauseSync: e.stepPause, CmdResumeSync: e.stepPause, CmdResize: e.stepResize,
 		CmdNewGeneration: e.stepNewGeneration, CmdTrackerReset: e.stepTrackerReset, CmdLegAdd: e.stepLegAdd,
 		CmdLegRemove: e.stepLegRemove, CmdReadExclude: e.stepReadExclude, CmdFence: e.stepFence,
+		CmdVerifyLegs: e.stepVerifyLegs,
 	}
 	return steps[c]
 }
@@ -379,7 +380,7 @@ func (e *Engine) stepSecondary() {
 	e.open = false
 	e.closeEpoch()
 	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
-		e.rotating > 0 || !e.settled() || e.pullsUnderWay() {
+		e.rotating > 0 || e.repairs > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}
 	e.cmd.critical = true
@@ -400,12 +401,13 @@ func (e *Engine) stepSecondary() {
 // leaveFenced ends the demotion of a fenced Primary.
 func (e *Engine) leaveFenced() {
 	loss := e.fencedLoss && e.hasDisk()
+	fenced := e.fencedOut && e.severalPeers()
 	if loss {
 		e.setDisk(Inconsistent)
 	}
 	e.commit(func(bool) {
 		for i := range e.peers {
-			if p := &e.peers[i]; loss || p.missed || e.severalPeers() {
+			if p := &e.peers[i]; loss || p.missed || fenced {
 				e.resetLink(p)
 			}
 		}
@@ -420,88 +422,4 @@ func (e *Engine) pullsUnderWay() bool {
 		}
 	}
 	return false
-}
-
-// stepInvalidate throws one side's data away and copies the other's. There is no bitmap to exchange: both set all bits.
-func (e *Engine) stepInvalidate() {
-	p := e.cmdPeer()
-	mine := e.cmd.kind == CmdInvalidate
-	if p == nil || p.conn != Connected || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) || mine && e.role == Primary ||
-		!mine && p.role == Primary {
-		e.reply(ErrState)
-		return
-	}
-	if !e.asks(p.bit(), e.cmd.kind) {
-		return
-	}
-	if err := e.cmd.answer; err != OK {
-		e.reply(err)
-		return
-	}
-	m := Msg{Type: MsgInvalidate}
-	if mine {
-		m.Count = 1
-	}
-	e.send(p, &m)
-	e.invalidate(p, !mine)
-	e.reply(OK)
-}
-
-func (e *Engine) onInvalidate(p *peer, m *Msg) {
-	if p.conn != Connected {
-		e.protocolError(p, "invalidate in state %v", p.conn)
-		return
-	}
-	e.invalidate(p, m.Count == 1)
-}
-
-// invalidate starts the full resync on either side.
-func (e *Engine) invalidate(p *peer, source bool) {
-	e.bits[p.row].setAll()
-	p.sourceHistory = e.super.History
-	p.gen = e.super.Current
-	link := p.link
-	if source {
-		p.disk = Inconsistent
-		e.setConn(p, StartingSyncS)
-		e.startSource(p)
-		return
-	}
-	p.hold++
-	e.setConn(p, StartingSyncT)
-	e.setDisk(Inconsistent)
-	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
-		if p.link == link {
-			e.setConn(p, WFSyncUUID)
-			e.release(p)
-		}
-	})
-}
-
-// startResync exchanges bitmaps on a link that is connected: verify's repair and resize need it.
-func (e *Engine) startResync(p *peer, source bool) {
-	m := Msg{Type: MsgStartResync}
-	if !source {
-		m.Count = 1
-	}
-	e.send(p, &m)
-	e.beginResync(p, source)
-}
-
-func (e *Engine) onStartResync(p *peer, m *Msg) {
-	if p.conn != Connected {
-		e.protocolError(p, "start of a resync in state %v", p.conn)
-		return
-	}
-	e.beginResync(p, m.Count == 1)
-}
-
-func (e *Engine) beginResync(p *peer, source bool) {
-	p.sourceHistory = e.super.History
-	p.gen = e.super.Current
-	if source {
-		e.startBitmapSource(p)
-		return
-	}
-	e.setConn(p, WFBitMapT)
 }

@@ -7,9 +7,11 @@ type Coverage struct {
 	Disks       [UpToDate + 1][UpToDate + 1]uint64
 	Policies    [3][Violently + 1]uint64
 	RRConflict  [Violently + 1]uint64
-	Commands    [CmdFence + 1]uint64
+	Commands    [CmdVerifyLegs + 1]uint64
 	SplitBrains uint64
 	Protocol    uint64
+	Repairs     uint64 // of what a leg could not read
+	LegRepairs  uint64 // of what verify found different between legs
 }
 
 func (c *Coverage) transition(from, to Conn) {
@@ -53,6 +55,18 @@ func (c *Coverage) rrConflict(p Policy) {
 	}
 }
 
+func (c *Coverage) legRepair() {
+	if c != nil {
+		c.LegRepairs++
+	}
+}
+
+func (c *Coverage) repair() {
+	if c != nil {
+		c.Repairs++
+	}
+}
+
 func (c *Coverage) command(cmd Command) {
 	if c != nil {
 		c.Commands[cmd]++
@@ -93,4 +107,6 @@ func (c *Coverage) Add(d *Coverage) {
 	}
 	c.SplitBrains += d.SplitBrains
 	c.Protocol += d.Protocol
+	c.Repairs += d.Repairs
+	c.LegRepairs += d.LegRepairs
 }

@@ -40,6 +40,9 @@ type Engine struct {
 	leftOut    uint16  // peers without which a Primary whose own data is not good has started a generation
 	exposed    uint64  // generation that a diskless Primary has shown to its front end
 	readErrors uint64
+	repairs    int // under way
+	repaired   uint64
+	legVerify  legVerify
 	moved      bool // a link has changed its state since settle last looked
 	fencedLoss bool // and this disk holds writes that must not be kept
 	fencedOut  bool // a higher fencing epoch is in force: nothing is acknowledged any more
@@ -62,6 +65,7 @@ type leg struct {
 	rebuild  *op
 	cursor   uint64
 	finished bool
+	wake     int64 // when a rebuild that could not read is tried again
 }
 
 type legState uint8
@@ -81,6 +85,7 @@ type Loaded struct {
 	Up      uint16                // legs that are in sync
 	Stale   uint16                // legs that are here but missed writes
 	HotToo  []uint32              // extents that only another leg's activity log still has
+	Rewrite uint16                // rows whose bitmap is damaged on a leg, or not the same on all legs in sync
 	HotAll  bool                  // the activity log cannot be read: everything counts as hot
 	Missing bool                  // a leg that should be in sync is not here
 }
@@ -157,6 +162,7 @@ func (e *Engine) settle() {
 		e.runHeld()
 		e.runLinks()
 		e.runRebuilds()
+		e.runLegVerify()
 		e.runSyncs()
 		e.runCommand()
 		e.tellSettled()
@@ -206,6 +212,9 @@ func (e *Engine) Deadline() int64 {
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
 	}
+	for i := range e.legs {
+		sooner(e.legs[i].wake)
+	}
 	return first
 }
 
@@ -217,6 +226,11 @@ func (e *Engine) onTick() {
 	for i := range e.peers {
 		if p := &e.peers[i]; p.wake != 0 && e.now >= p.wake {
 			p.wake = 0
+		}
+	}
+	for i := range e.legs {
+		if l := &e.legs[i]; l.wake != 0 && e.now >= l.wake {
+			l.wake = 0
 		}
 	}
 }

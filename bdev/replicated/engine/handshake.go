@@ -30,7 +30,7 @@ func (e *Engine) handshake(p *peer) {
 	rule := compare(&in)
 	e.cfg.Cover.rule(rule)
 	e.notify(p.row, "uuid compare: %d by rule %d", int(rule.Verdict), rule.Number)
-	if e.severalPeers() && (mustWait(mine, theirs, byDisks(rule.Verdict, mine, theirs)) || wouldGoBack(mine, theirs, rule.Verdict)) {
+	if e.severalPeers() && mustWait(mine, theirs, byDisks(rule.Verdict, mine, theirs)) {
 		e.wait(p)
 		return
 	}
@@ -153,6 +153,9 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	v := rule.Verdict
 	if v == Unrelated {
 		return v, "unrelated data"
+	}
+	if (v > 0 || v == SplitBrain || v == SplitBrainAuto) && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
+		return v, "a leg is missing that may have what the peer has not"
 	}
 	v = byDisks(v, mine, theirs)
 	if v == SplitBrainAuto || v == SplitBrain {

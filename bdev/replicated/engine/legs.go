@@ -33,7 +33,7 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 		if s == nil || s.Rows[legRow+i].Flags&RowStale != 0 && len(supers) > 1 {
 			continue // a leg that knows itself to be behind
 		}
-		if best < 0 || descends(s, supers[best], legRow+best) {
+		if best < 0 || Descends(s, supers[best], legRow+best) {
 			best = i
 		}
 	}
@@ -48,18 +48,18 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 			missing = missing || !behind
 		case behind:
 			stale |= legBit(i)
-			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || descends(supers[best], s, legRow+i))
+			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || Descends(supers[best], s, legRow+i))
 		default:
 			up |= legBit(i)
-			ok = ok && (i == best || descends(supers[best], s, legRow+i))
+			ok = ok && (i == best || Descends(supers[best], s, legRow+i))
 		}
 	}
 	return best, up, stale, missing, ok
 }
 
-// descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
+// Descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
 // and is younger, or its set has dropped the other's.
-func descends(s, other *Super, row int) bool {
+func Descends(s, other *Super, row int) bool {
 	if s.LegGen == other.LegGen {
 		return s.Seq >= other.Seq
 	}
@@ -85,7 +85,9 @@ func (e *Engine) attach(md *Loaded) {
 			b.setAll()
 		default:
 			b.or(md.Bitmaps[row])
-			clear(b.added)
+			for page := range b.added {
+				b.added[page] = md.Rewrite>>row&1 != 0
+			}
 		}
 	}
 	e.super.Flags &^= SuperFullSync
@@ -95,7 +97,10 @@ func (e *Engine) attach(md *Loaded) {
 	e.attachLegs(md)
 	e.loadActivityLog(md)
 	e.recoverCrash(md)
-	e.disk = e.diskFromFlags(md.Missing)
+	if md.Missing && !e.mutated(MutTrustWhatIsHere) {
+		e.distrust()
+	}
+	e.disk = e.diskFromFlags()
 	e.super.Flags &^= SuperClean
 	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
 	e.metaThen(func() {
@@ -108,14 +113,26 @@ func (e *Engine) attach(md *Loaded) {
 
 func allPages(int, int) bool { return true }
 
-func (e *Engine) diskFromFlags(legMissing bool) Disk {
+// distrust is for a leg that is not here and that the others take to be in sync: it may have gone on without them, and only
+// it knows. What is here may miss anything, so everything is copied from a peer that is not behind; without one, an operator
+// has to declare this data good.
+func (e *Engine) distrust() {
+	e.super.Flags &^= SuperConsistent | SuperUpToDate
+	e.super.Flags |= SuperLegMissing
+	for row, b := range e.bits {
+		if b != nil && (e.isPeer(row) || e.isTracker(row)) {
+			b.setAll()
+		}
+	}
+	e.notify(-1, "a leg is missing that may have newer data")
+}
+
+func (e *Engine) diskFromFlags() Disk {
 	switch {
 	case e.super.Flags&SuperConsistent == 0:
 		return Inconsistent
 	case e.super.Flags&SuperUpToDate == 0:
 		return Outdated
-	case legMissing:
-		return Consistent
 	}
 	return UpToDate
 }
@@ -304,10 +321,24 @@ func (e *Engine) legReadable(o *op) int {
 
 // legRead reads from one leg; digest asks for a checksum alone.
 func (e *Engine) legRead(o *op, n int, digest bool) {
+	if o.legs == 0 {
+		o.answered, o.differ = 0, false
+	}
 	o.legs |= legBit(n)
 	o.tried |= legBit(n)
 	e.legs[n].reads++
 	e.emit(Action{Kind: ActLegRead, Leg: n, ID: o.id(), Off: o.off, Len: o.len, Flag: digest})
+}
+
+// legDigests asks all legs that are in sync for their digest: the read succeeds if all that answer agree. It reports whether
+// there is one to ask.
+func (e *Engine) legDigests(o *op) bool {
+	for n := range e.cfg.Legs {
+		if e.legs[n].state == legUp && (o.legs == 0 || !e.mutated(MutDigestOneLeg)) {
+			e.legRead(o, n, true)
+		}
+	}
+	return o.legs != 0
 }
 
 func (e *Engine) onLegDone(ev *Event) {
@@ -319,8 +350,7 @@ func (e *Engine) onLegDone(ev *Event) {
 	o.legs &^= bit
 	if o.reading() {
 		e.legs[ev.Leg].reads--
-		o.data, o.sum = ev.Data, ev.Sum
-		e.readDone(o, ev.OK)
+		e.legAnswers(o, ev)
 		return
 	}
 	if ev.OK {
@@ -333,6 +363,20 @@ func (e *Engine) onLegDone(ev *Event) {
 	}
 }
 
+// legAnswers is the end of a read, or of one leg's share in a read of all their digests.
+func (e *Engine) legAnswers(o *op, ev *Event) {
+	if ev.OK {
+		o.differ = o.differ || o.answered != 0 && o.sum != ev.Sum
+		o.answered |= legBit(ev.Leg)
+		o.data, o.sum, o.sums[ev.Leg] = ev.Data, ev.Sum, ev.Sum
+	} else {
+		o.unread |= legBit(ev.Leg)
+	}
+	if o.legs == 0 {
+		e.readDone(o, o.answered != 0 && !o.differ)
+	}
+}
+
 // reading reports that the leg I/O under way is a read.
 func (o *op) reading() bool {
 	switch o.kind {
@@ -342,6 +386,10 @@ func (o *op) reading() bool {
 		return o.stage == pullDigest
 	case opRebuild:
 		return o.stage == rebuildRead
+	case opRepair:
+		return o.stage == repairRead
+	case opLegVerify:
+		return o.stage != legVerifyWrite
 	default:
 		return false
 	}
@@ -402,6 +450,10 @@ func (e *Engine) localDone(o *op, ok bool) {
 		e.barrierFlushed(o, ok)
 	case opPull:
 		e.pullWritten(o, ok)
+	case opRepair:
+		e.repairDone(o, ok)
+	case opLegVerify:
+		e.legVerifyWritten(o, ok)
 	case opSync:
 		then := o.then
 		e.freeOp(o)

@@ -121,8 +121,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	list := p.reads
 	p.reads = nil
 	for _, o := range list {
-		o.peer = -1
-		e.startRead(o)
+		e.readAgain(o)
 	}
 }
 

@@ -35,6 +35,10 @@ const (
 	MutTrustBadLog                               // M7: what is left of a bad activity log counts as all of it
 	MutOneLegMetadata                            // the metadata of one leg counts, not the sum of all in sync
 	MutMetadataCached                            // metadata writes end while they are in the disk's volatile cache
+	MutNoRepairLock                              // a read repair does not exclude writes
+	MutNoPeerReadLock                            // a read for a peer does not wait for what it has mirrored
+	MutDigestOneLeg                              // verify and resync by digest look at one of several legs
+	MutTrustWhatIsHere                           // a missing leg is taken to have nothing newer than the others
 	mutEnd
 )
 
@@ -46,6 +50,7 @@ var MutationNames = []string{
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
 	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
+	"no-repair-lock", "no-peer-read-lock", "digest-one-leg", "trust-what-is-here",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }

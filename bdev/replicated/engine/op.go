@@ -15,6 +15,7 @@ const (
 	opVerifyAsk                 // verify: the initiator's side of one range
 	opRebuild                   // copy to a leg
 	opSync                      // flush with a continuation
+	opLegVerify                 // compare the legs
 	opRepair                    // put good data back on a leg that could not read it
 )
 
@@ -48,7 +49,12 @@ type op struct {
 	failedLocal        bool // its local write was lost with the disk
 	legs               uint16
 	legsOK, legsBad    uint16
-	tried              uint16 // legs that could not read it
+	tried              uint16 // legs that it has been read from
+	answered           uint16 // legs that have answered the read under way
+	differ             bool   // and not all with the same digest
+	sums               [LegsMax]uint64
+	unread             uint16 // those that could not
+	repair             uint16 // legs that are written again because they could not read
 	triedPeers         uint16
 	ackWait            uint16 // peers that have to acknowledge before the front end hears of it
 	acked              uint16 // peers that did
@@ -156,6 +162,12 @@ func (e *Engine) proceed(o *op) {
 		e.verifyLocked(o)
 	case opRebuild:
 		e.rebuildLocked(o)
+	case opRepair:
+		e.repairLocked(o)
+	case opLegVerify:
+		e.legVerifyLocked(o)
+	case opPeerRead:
+		e.peerReadLocked(o)
 	default:
 		panic("operation without a range was granted one")
 	}

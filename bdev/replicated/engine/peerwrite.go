@@ -176,13 +176,18 @@ func (e *Engine) ackBarrier(p *peer, epoch, count uint32) {
 	}
 }
 
-// onDataRequest reads for a peer that has no good data of its own.
+// onDataRequest reads for a peer that has no good data of its own. What that one has mirrored before is on its way to the
+// disk: the read waits for it, since with modes A and B it may be acknowledged already.
 func (e *Engine) onDataRequest(p *peer, m *Msg) {
 	o := e.newOp(opPeerRead)
 	o.peer, o.link, o.block, o.off, o.len = p.row, p.link, m.Block, m.Off, m.Len
 	p.active++
-	e.peerRead(p, o)
+	if e.mutated(MutNoPeerReadLock) || e.lockRange(o, lockCopy) {
+		e.peerRead(p, o)
+	}
 }
+
+func (e *Engine) peerReadLocked(o *op) { e.peerRead(&e.peers[o.peer], o) }
 
 func (e *Engine) peerRead(p *peer, o *op) {
 	n := -1

@@ -115,9 +115,8 @@ func (e *Engine) pullLocked(o *op) {
 		return
 	}
 	if p.cfg.Csums && o.stage == pullLock {
-		if n := e.legReadable(o); n >= 0 {
-			o.stage = pullDigest
-			e.legRead(o, n, true)
+		o.stage = pullDigest
+		if e.legDigests(o) {
 			return
 		}
 	}

@@ -23,10 +23,7 @@ func (e *Engine) startRead(o *op) {
 		}
 	}
 	if p := e.peerReadable(o); p != nil {
-		o.triedPeers |= p.bit()
-		o.peer, o.link = p.row, p.link
-		p.reads = append(p.reads, o)
-		e.send(p, &Msg{Type: MsgDataRequest, Block: o.id(), Off: o.off, Len: o.len})
+		e.askPeer(o, p)
 		return
 	}
 	if o.tried == 0 && o.triedPeers == 0 && e.cfg.OnNoData == SuspendIO {
@@ -34,6 +31,23 @@ func (e *Engine) startRead(o *op) {
 		return
 	}
 	e.failRequest(o)
+}
+
+func (e *Engine) askPeer(o *op, p *peer) {
+	o.triedPeers |= p.bit()
+	o.peer, o.link = p.row, p.link
+	p.reads = append(p.reads, o)
+	e.send(p, &Msg{Type: MsgDataRequest, Block: o.id(), Off: o.off, Len: o.len})
+}
+
+// readAgain looks for another source for a read that a peer has not answered.
+func (e *Engine) readAgain(o *op) {
+	o.peer = -1
+	if o.kind == opRepair {
+		e.repairFetch(o)
+		return
+	}
+	e.startRead(o)
 }
 
 // localReadable reports that the local legs hold the newest data of the range.
@@ -66,7 +80,12 @@ func (e *Engine) peerReadable(o *op) *peer {
 
 // readDone is the end of a read from a leg, for all kinds of operations that read.
 func (e *Engine) readDone(o *op, ok bool) {
+	if o.unread != 0 && o.kind != opRepair && (ok || e.legReadable(o) < 0) {
+		e.startRepair(o.off, o.len, o.unread)
+	}
 	switch o.kind {
+	case opRepair:
+		e.repairReadDone(o, ok)
 	case opRead:
 		e.clientReadDone(o, ok)
 	case opPeerRead:
@@ -77,6 +96,8 @@ func (e *Engine) readDone(o *op, ok bool) {
 		e.pullDigestDone(o, ok)
 	case opVerifyServe, opVerifyAsk:
 		e.verifyReadDone(o, ok)
+	case opLegVerify:
+		e.legVerifyReadDone(o, ok)
 	case opRebuild:
 		e.rebuildReadDone(o, ok)
 	default:
@@ -105,16 +126,24 @@ func (e *Engine) onDataReply(p *peer, m *Msg) {
 			continue
 		}
 		p.reads = append(p.reads[:i], p.reads[i+1:]...)
-		o.peer = -1
 		if m.Type == MsgNegReply {
-			e.startRead(o)
+			e.readAgain(o)
 			return
 		}
-		o.data = m.Data
-		e.completeRead(o)
+		o.peer, o.data = -1, m.Data
+		e.peerAnswered(p, o)
 		return
 	}
 	e.protocolError(p, "answer to an unknown read")
+}
+
+// peerAnswered has a peer's data for a read of the front end, or for a repair.
+func (e *Engine) peerAnswered(p *peer, o *op) {
+	if o.kind == opRepair {
+		e.repairReadDone(o, p.disk == UpToDate && !p.missed)
+		return
+	}
+	e.completeRead(o)
 }
 
 // retryReads looks for another source for reads that were waiting for a peer or for any data.

@@ -10,7 +10,7 @@ const (
 func (e *Engine) runRebuilds() {
 	for n := range e.cfg.Legs {
 		l := &e.legs[n]
-		if l.state == legCatchUp && l.rebuild == nil && !l.finished && e.upLegs() != 0 {
+		if l.state == legCatchUp && l.rebuild == nil && !l.finished && e.upLegs() != 0 && e.now >= l.wake {
 			e.rebuildNext(n)
 		}
 	}
@@ -55,6 +55,7 @@ func (e *Engine) nextDirty(b *bitmap, cursor *uint64) (off uint64, n uint32) {
 func (e *Engine) rebuildLocked(o *op) {
 	source := e.legReadable(o)
 	if source < 0 || e.legs[o.peer].state != legCatchUp {
+		e.legs[o.peer].wake = e.now + retryPause
 		e.rebuildEnd(o)
 		return
 	}

@@ -159,19 +159,6 @@ func mustWait(mine, theirs *Hello, v Verdict) bool {
 	return mine.Follows || theirs.Follows
 }
 
-// wouldGoBack reports that the side with the newer generation is Inconsistent, and would be overwritten by an older one: it waits
-// for a third node that has the newer one, unless the operator gives its data up.
-func wouldGoBack(mine, theirs *Hello, v Verdict) bool {
-	switch byDisks(v, mine, theirs) {
-	case -1, -2:
-		return (v == 1 || v == 2) && !mine.DiscardMyData
-	case 1, 2:
-		return (v == -1 || v == -2) && !theirs.DiscardMyData
-	default:
-		return false
-	}
-}
-
 // wait leaves the link where it is, until one side has changed.
 func (e *Engine) wait(p *peer) {
 	p.waits = true

@@ -186,6 +186,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.super.Rows[p.row].Bitmap = 0
 	e.super.Rows[p.row].Flags &^= RowCrashed | RowOpen | RowWeak
 	e.super.Flags |= SuperConsistent | SuperUpToDate
+	e.super.Flags &^= SuperLegMissing
 	e.commit(func(ok bool) {
 		p.sync.finishing = false
 		if p.link != link || !ok {

@@ -283,7 +283,7 @@ const (
 	CmdOutdate                           //
 	CmdDetach                            // stop using the local disks
 	CmdVerify                            // Value: VerifyRepair
-	CmdVerifyStop                        //
+	CmdVerifyStop                        // Peer: row; none is the verify of the legs
 	CmdPauseSync                         //
 	CmdResumeSync                        //
 	CmdResize                            // Value: bytes; Flag: assume clean
@@ -295,6 +295,7 @@ const (
 	CmdLegRemove                         //
 	CmdReadExclude                       // Leg, Flag
 	CmdFence                             // Value: fencing epoch in force
+	CmdVerifyLegs                        // compare the local legs; Value: VerifyRepair; Leg: the one that is right
 )
 
 // VerifyRepair says what happens to blocks that verify found different.
@@ -305,6 +306,8 @@ const (
 	RepairNone VerifyRepair = iota
 	RepairFromLocal
 	RepairFromPeer
+	RepairByMajority // of the legs: what more than half of them hold
+	RepairFromLeg    // of the legs: the one that the command names
 )
 
 // Err is the outcome of a command.
@@ -335,12 +338,12 @@ func (e Err) String() string { return errNames[e] }
 
 // Super flags.
 const (
-	SuperConsistent   uint32 = 1 << iota // the data is that of one moment
-	SuperUpToDate                        // and was up to date when last known
-	SuperPrimary                         // this node is or crashed as Primary
-	SuperClean                           // the activity log is empty
-	SuperFullSync                        // bitmaps are to be taken as all ones
-	SuperLegsDegraded                    // at least one leg is stale
+	SuperConsistent uint32 = 1 << iota // the data is that of one moment
+	SuperUpToDate                      // and was up to date when last known
+	SuperPrimary                       // this node is or crashed as Primary
+	SuperClean                         // the activity log is empty
+	SuperFullSync                      // bitmaps are to be taken as all ones
+	SuperLegMissing                    // a leg is missing that may have newer data than what is here
 )
 
 // Row flags.

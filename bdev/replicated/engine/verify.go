@@ -57,12 +57,9 @@ func (e *Engine) verifyLocked(o *op) {
 		return
 	}
 	o.stage = verifyRead
-	n := e.legReadable(o)
-	if n < 0 {
+	if !e.legDigests(o) {
 		e.verifyReadDone(o, false)
-		return
 	}
-	e.legRead(o, n, true)
 }
 
 // onOVRequest: the other side's part is to read and send the digest. Its lock waits for the writes under way: those of its

@@ -13,6 +13,7 @@ type View struct {
 	Quiet      bool   // nothing at all is under way
 	Unsettled  bool   // has writes of a Primary that may not be on all replicas
 	ReadErrors uint64 // of the legs, for the front end
+	Repaired   uint64 // ranges that a leg could not read and that were written again
 	Legs       [LegsMax]LegView
 }
 
@@ -36,7 +37,7 @@ type PeerView struct {
 func (e *Engine) View() View {
 	v := View{
 		Role: e.role, Disk: e.disk, Open: e.open && !e.fencedOut, Suspended: e.suspended, Size: e.super.Size,
-		Current: e.super.Current, Fence: e.super.Fence, ReadErrors: e.readErrors,
+		Current: e.super.Current, Fence: e.super.Fence, ReadErrors: e.readErrors, Repaired: e.repaired,
 		InFlight: e.logLen + e.held.len() + e.parked.len() + len(e.flushes) + len(e.noSource),
 	}
 	for n := range e.cfg.Legs {

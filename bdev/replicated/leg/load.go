@@ -2,6 +2,7 @@ package leg
 
 import (
 	"errors"
+	"slices"
 
 	"pollux/bdev/replicated/engine"
 	"pollux/bdev/replicated/meta"
@@ -89,28 +90,32 @@ func (s *Set) loadBitmaps(md *engine.Loaded, best int) {
 		if s.cfg.Rows[row].Kind == engine.KindNone {
 			continue
 		}
-		words, ok := s.Legs[best].bitmap(s.cfg, row)
+		words, bad, ok := s.Legs[best].bitmap(s.cfg, row)
 		s.others(md, best, func(l *Leg) {
-			more, there := l.bitmap(s.cfg, row)
+			more, alsoBad, there := l.bitmap(s.cfg, row)
+			bad = bad || alsoBad || !slices.Equal(words, more)
 			words, ok = merge(words, more), ok && there
 		})
 		if ok {
 			md.Bitmaps[row] = words
 		}
+		if bad {
+			md.Rewrite |= 1 << row
+		}
 	}
 }
 
-// bitmap reads the bitmap of a row; ok is false if the row has none on this leg.
-func (l *Leg) bitmap(cfg *engine.Config, row int) (words []uint64, ok bool) {
+// bitmap reads the bitmap of a row; bad tells of damaged pages, ok is false if the row has no bitmap on this leg.
+func (l *Leg) bitmap(cfg *engine.Config, row int) (words []uint64, bad, ok bool) {
 	slot := l.store.Super.Peers[row].Slot
 	if slot < 0 {
-		return nil, false
+		return nil, false, false
 	}
-	words, bad := l.store.ReadBitmap(int(slot))
-	if bad > 0 && engine.Switched(cfg, engine.MutTrustBadPage) {
+	words, pages := l.store.ReadBitmap(int(slot))
+	if pages > 0 && engine.Switched(cfg, engine.MutTrustBadPage) {
 		clear(words)
 	}
-	return words, true
+	return words, pages > 0, true
 }
 
 // merge is the sum of two bitmaps.

@@ -3,7 +3,6 @@ package meta
 import (
 	"fmt"
 	"io"
-	"math/bits"
 	"strings"
 )
 
@@ -14,11 +13,7 @@ type Problem struct {
 }
 
 // Check reads every page of the metadata and says what is wrong with it.
-func Check(disk Disk, size int64) (problems []Problem) {
-	s, err := Open(disk, size)
-	if err != nil {
-		return []Problem{{true, err.Error()}}
-	}
+func (s *Store) Check() (problems []Problem) {
 	for n, name := range []string{"A", "B"} {
 		if s.copies[n] != nil {
 			problems = append(problems, Problem{false, fmt.Sprintf("superblock %s: %v; the other one is used", name, s.copies[n])})
@@ -35,7 +30,7 @@ func Check(disk Disk, size int64) (problems []Problem) {
 	return problems
 }
 
-var superFlagNames = []string{"consistent", "up-to-date", "primary", "clean", "full-sync", "legs-degraded"}
+var superFlagNames = []string{"consistent", "up-to-date", "primary", "clean", "full-sync", "leg-missing"}
 
 func flagNames(v uint32, names []string) string {
 	var list []string
@@ -47,8 +42,8 @@ func flagNames(v uint32, names []string) string {
 	return strings.Join(list, ",")
 }
 
-// Dump prints metadata for a person.
-func Dump(w io.Writer, s *Store) {
+// Dump prints metadata for a person; with all, every hot extent and every dirty bit too.
+func Dump(w io.Writer, s *Store, all bool) {
 	sb := &s.Super
 	fmt.Fprintf(w, "format GREP v%d.%d, superblock %s, sequence %d\n", versionMajor, versionMinor, []string{"A", "B"}[s.copy], sb.Seq)
 	fmt.Fprintf(w, "volume %x, disk %x, node %d\n", sb.Set, sb.Node, sb.NodeID)
@@ -69,11 +64,7 @@ func Dump(w io.Writer, s *Store) {
 		fmt.Fprintf(w, "replica[%d] kind %d node %x bitmap %016X slot %d flags %#x", i, p.Kind, p.Node, p.Bitmap, p.Slot, p.Flags)
 		if p.Slot >= 0 && int(p.Slot) < s.Layout.Slots {
 			words, bad := s.ReadBitmap(int(p.Slot))
-			n := 0
-			for _, x := range words {
-				n += bits.OnesCount64(x)
-			}
-			fmt.Fprintf(w, " dirty %d of %d bits, %d bad pages", n, (sb.Size+1<<sb.BMShift-1)>>sb.BMShift, bad)
+			fmt.Fprintf(w, " dirty %d of %d bits, %d bad pages", onesCount(words), (sb.Size+1<<sb.BMShift-1)>>sb.BMShift, bad)
 		}
 		fmt.Fprintln(w)
 	}
@@ -84,4 +75,20 @@ func Dump(w io.Writer, s *Store) {
 		}
 	}
 	fmt.Fprintf(w, "activity log: transaction %d, %d of %d slots hot, trusted %v\n", s.last, hot, len(s.table), !s.hotAll)
+	if all {
+		s.dumpBits(w)
+	}
+}
+
+// dumpBits prints what is hot and what is dirty, slot by slot.
+func (s *Store) dumpBits(w io.Writer) {
+	for _, x := range s.table {
+		if x != ExtentFree {
+			fmt.Fprintf(w, "hot extent %d\n", x)
+		}
+	}
+	for slot := range s.Layout.Slots {
+		words, _ := s.ReadBitmap(slot)
+		printRuns(w, fmt.Sprintf("slot %d dirty bits", slot), words)
+	}
 }

@@ -7,149 +7,206 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 )
 
-const usage = `usage: pollux replicated md COMMAND [options] FILE
+const usage = `usage: pollux replicated md COMMAND [OPTION...] FILE
 
-  create  write fresh metadata; refuses to overwrite what is there without --force
-  dump    print GREP v1 or DRBD v08 metadata
-  check   read every page; exit status 1 if anything is damaged
+Looks at and makes the metadata of replicated volumes. FILE is a file or a block device.
 
-FILE is a file or a block device. Options of create:
+  create  write fresh metadata at the tail of FILE, with clean bitmaps
+    --force           overwrite what is there: metadata, a file system
+    --data-size N     FILE is for the metadata alone, of N bytes of data elsewhere
+    --size N          bytes of the volume (default: all there is room for)
+    --slots N         bitmaps, one for each peer, tracker and further leg (default 4)
+    --bm-shift N      one bit stands for 2^N bytes, 12 to 20 (default 12)
+    --al-pages N      pages of the activity log, 4 to 1024 (default 64)
+    --al-extents N    extents that may be written to at once, 1 to 65535 (default 1237)
+  dump    print metadata of the format GREP v1, or of DRBD 8.4 (v08)
+    --bits            print every hot extent and every dirty bit too
+    --index N         DRBD's index on a disk of external metadata
+  check   read every page; what is damaged is printed, and the exit status is 1
+    --index N         as above
+
+Exit status: 0 done, 1 failed or damaged, 2 misused.
 `
 
 // Command is `pollux replicated md`: results on stdout, words on stderr, exit status 0, 1 or 2.
 func Command(args []string, stdout, stderr io.Writer) int {
-	if len(args) < 1 {
-		return misuse(stderr)
+	commands := map[string]func(name string, o *options, stdout io.Writer) error{
+		"create": commandCreate, "dump": commandDump, "check": commandCheck,
 	}
-	switch args[0] {
-	case "create":
-		return commandCreate(args[1:], stdout, stderr)
-	case "dump":
-		return commandDump(args[1:], stdout, stderr)
-	case "check":
-		return commandCheck(args[1:], stdout, stderr)
+	if len(args) > 0 && (args[0] == "--help" || args[0] == "-h" || args[0] == "help") {
+		fmt.Fprint(stdout, usage)
+		return 0
 	}
-	return misuse(stderr)
+	if len(args) == 0 || commands[args[0]] == nil {
+		fmt.Fprint(stderr, usage)
+		return 2
+	}
+	o, flags := parseOptions(args[0])
+	switch err := flags.Parse(args[1:]); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(stdout, usage)
+		return 0
+	case err != nil:
+		return misuse(stderr, args[0], err)
+	case flags.NArg() != 1:
+		return misuse(stderr, args[0], fmt.Errorf("%d files are named, not one", flags.NArg()))
+	}
+	name := flags.Arg(0)
+	if err := commands[args[0]](name, o, stdout); err != nil {
+		if !errors.Is(err, errDamaged) { // it is printed already
+			fmt.Fprintf(stderr, "%s: %v\n", name, err)
+		}
+		return 1
+	}
+	return 0
 }
 
-func misuse(stderr io.Writer) int {
-	fmt.Fprint(stderr, usage)
-	f, _ := createFlags(stderr)
-	f.PrintDefaults()
+func misuse(stderr io.Writer, command string, err error) int {
+	fmt.Fprintf(stderr, "pollux replicated md %s: %v; --help tells how\n", command, err)
 	return 2
 }
 
-func failed(stderr io.Writer, name string, err error) int {
-	fmt.Fprintf(stderr, "%s: %v\n", name, err)
-	return 1
-}
+// errDamaged is the result of a check that has found something.
+var errDamaged = errors.New("damaged")
 
-type createOptions struct {
+type options struct {
 	Options
-	force    bool
-	shift    uint
-	external int64
+	force     bool
+	bits      bool
+	index     int
+	shift     uint
+	alExtents uint
 }
 
-func createFlags(stderr io.Writer) (*flag.FlagSet, *createOptions) {
-	o := &createOptions{}
-	f := flag.NewFlagSet("create", flag.ContinueOnError)
-	f.SetOutput(stderr)
-	f.BoolVar(&o.force, "force", false, "overwrite metadata that is there")
-	f.IntVar(&o.Slots, "slots", 4, "bitmaps: one for each peer, tracker and further leg")
-	f.UintVar(&o.shift, "bm-shift", 12, "one bit stands for 2^N bytes, 12 to 20")
-	f.IntVar(&o.ALPages, "al-pages", ALPages, "pages of the activity log")
-	f.Int64Var(&o.external, "data-size", 0, "size of the data on another device; 0 is metadata at the tail of the data")
-	f.Uint64Var(&o.Size, "size", 0, "bytes of the volume; 0 is all there is room for")
-	return f, o
+// parseOptions are the options of a command.
+func parseOptions(command string) (*options, *flag.FlagSet) {
+	o := &options{}
+	f := flag.NewFlagSet(command, flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	switch command {
+	case "create":
+		f.BoolVar(&o.force, "force", false, "")
+		f.IntVar(&o.Slots, "slots", slotsDefault, "")
+		f.UintVar(&o.shift, "bm-shift", bmShiftDefault, "")
+		f.IntVar(&o.ALPages, "al-pages", ALPages, "")
+		f.UintVar(&o.alExtents, "al-extents", alSlotsDefault, "")
+		f.Int64Var(&o.Data, "data-size", 0, "")
+		f.Uint64Var(&o.Size, "size", 0, "")
+	case "dump":
+		f.BoolVar(&o.bits, "bits", false, "")
+		f.IntVar(&o.index, "index", 0, "")
+	case "check":
+		f.IntVar(&o.index, "index", 0, "")
+	}
+	return o, f
 }
 
 // openFile returns the disk and its size, of a file or a block device.
 func openFile(name string, mode int) (*os.File, int64, error) {
 	f, err := os.OpenFile(name, mode, 0)
 	if err != nil {
-		return nil, 0, err
+		return nil, 0, errors.Unwrap(err) // the caller names the file
 	}
 	size, err := f.Seek(0, io.SeekEnd)
+	if err == nil && size < sizeMin {
+		err = fmt.Errorf("%d bytes: %w, which takes %d at least", size, ErrTooSmall, sizeMin)
+	}
 	if err != nil {
 		f.Close()
+		return nil, 0, err
+	}
+	return f, size, nil
+}
+
+// sizeMin is less than any metadata takes.
+const sizeMin = 2 * PageSize
+
+// openToCreate opens for writing. A block device that is mounted, or is part of another, is not to be had.
+func openToCreate(name string) (*os.File, int64, error) {
+	mode := os.O_RDWR
+	if info, err := os.Stat(name); err == nil && info.Mode()&os.ModeDevice != 0 {
+		mode |= os.O_EXCL
+	}
+	f, size, err := openFile(name, mode)
+	if errors.Is(err, syscall.EBUSY) {
+		err = fmt.Errorf("%w: unmount it, or take it out of the device that it is part of", err)
 	}
 	return f, size, err
 }
 
-func commandCreate(args []string, stdout, stderr io.Writer) int {
-	flags, o := createFlags(stderr)
-	if flags.Parse(args) != nil || flags.NArg() != 1 {
-		return 2
-	}
-	name := flags.Arg(0)
-	f, size, err := openFile(name, os.O_RDWR)
+func commandCreate(name string, o *options, stdout io.Writer) error {
+	f, size, err := openToCreate(name)
 	if err != nil {
-		return failed(stderr, name, err)
+		return err
 	}
 	defer f.Close()
-	if size < 8*PageSize {
-		return failed(stderr, name, ErrTooSmall)
+	if !o.force {
+		if err := Vacant(f, size); err != nil {
+			return fmt.Errorf("%w; --force overwrites it", err)
+		}
 	}
-	if _, err := Open(f, size); !errors.Is(err, ErrNoSuper) && !o.force {
-		return failed(stderr, name, errors.New("there is metadata already; --force overwrites it"))
-	}
-	if d, _ := OpenDRBD08(f, size); d != nil && !o.force {
-		return failed(stderr, name, errors.New("there is DRBD metadata; --force overwrites it"))
-	}
-	o.BMShift, o.Data = uint8(o.shift), o.external
+	o.BMShift, o.ALSlots = uint8(min(o.shift, 1<<8-1)), uint32(min(o.alExtents, 1<<32-1))
 	rand.Read(o.Set[:])
 	rand.Read(o.Node[:])
 	s, err := Create(f, size, o.Options)
 	if err != nil {
-		return failed(stderr, name, err)
+		return err
 	}
-	Dump(stdout, s)
-	return 0
+	Dump(stdout, s, false)
+	return nil
 }
 
-func commandDump(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
-		return misuse(stderr)
-	}
-	f, size, err := openFile(args[0], os.O_RDONLY)
+func commandDump(name string, o *options, stdout io.Writer) error {
+	f, size, err := openFile(name, os.O_RDONLY)
 	if err != nil {
-		return failed(stderr, args[0], err)
+		return err
 	}
 	defer f.Close()
-	if size < 2*PageSize {
-		return failed(stderr, args[0], ErrTooSmall)
+	s, d, err := openAny(f, size, o.index)
+	switch {
+	case err != nil:
+		return err
+	case d != nil:
+		return DumpDRBD08(stdout, d, f, o.bits)
 	}
+	Dump(stdout, s, o.bits)
+	return nil
+}
+
+// openAny opens metadata of either format.
+func openAny(f *os.File, size int64, index int) (*Store, *DRBD08, error) {
 	s, err := Open(f, size)
-	if err == nil {
-		Dump(stdout, s)
-		return 0
+	if !errors.Is(err, ErrNoSuper) {
+		return s, nil, err
 	}
-	d, drbd := OpenDRBD08(f, size)
-	if drbd != nil {
-		return failed(stderr, args[0], errors.Join(err, drbd))
+	d, drbd := OpenDRBD08(f, size, index)
+	switch {
+	case drbd == nil:
+		return nil, d, nil
+	case !errors.Is(drbd, ErrNotDRBD):
+		return nil, nil, drbd
 	}
-	if err := DumpDRBD08(stdout, d, f); err != nil {
-		return failed(stderr, args[0], err)
-	}
-	return 0
+	return nil, nil, fmt.Errorf("%w; %w; if the disk was a replica's, make fresh metadata with create, which costs a full resync", err, drbd)
 }
 
-func commandCheck(args []string, stdout, stderr io.Writer) int {
-	if len(args) != 1 {
-		return misuse(stderr)
-	}
-	f, size, err := openFile(args[0], os.O_RDONLY)
+func commandCheck(name string, o *options, stdout io.Writer) error {
+	f, size, err := openFile(name, os.O_RDONLY)
 	if err != nil {
-		return failed(stderr, args[0], err)
+		return err
 	}
 	defer f.Close()
-	if size < 2*PageSize {
-		return failed(stderr, args[0], ErrTooSmall)
+	var problems []Problem
+	switch s, d, err := openAny(f, size, o.index); {
+	case err != nil:
+		problems = []Problem{{true, err.Error()}}
+	case d != nil:
+		problems = CheckDRBD08(d, f)
+	default:
+		problems = s.Check()
 	}
-	problems := Check(f, size)
 	for _, p := range problems {
 		kind := "warning"
 		if p.Fatal {
@@ -158,8 +215,8 @@ func commandCheck(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintf(stdout, "%s: %s\n", kind, p.Text)
 	}
 	if len(problems) > 0 {
-		return 1
+		return errDamaged
 	}
 	fmt.Fprintln(stdout, "ok")
-	return 0
+	return nil
 }

@@ -4,9 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/crc32"
 	"io"
-	"math/bits"
 )
 
 // DRBD08 is DRBD 8.4's metadata (format v08): big-endian, without checksums but in the activity log.
@@ -30,8 +28,15 @@ type DRBD08 struct {
 const (
 	drbdMagic        = 0x8374026b
 	drbdMagicUnclean = 0x8374026c
-	drbdALMagic      = 0x69cb65a2
-	drbdExtentShift  = 22
+	drbdSector       = 512
+	drbdBlock        = 4096 // what a bit stands for
+	drbdExtentBits   = 4 << 20 / drbdBlock
+	drbdIndexSize    = 128 << 20 // of each metadata on a disk that is shared by index
+	drbdSizeMax      = 1 << 50   // DRBD's own bound
+	drbdRingMin      = 8         // blocks
+	drbdRingMax      = 16 << 30 / PageSize
+	// DRBDIndexMax is the largest index of external metadata.
+	DRBDIndexMax = 1<<16 - 1
 )
 
 // Flags of DRBD08.
@@ -47,22 +52,34 @@ const (
 	DRBDALDisabled     = 256
 )
 
-// ErrNotDRBD says that there is no v08 superblock where one could be.
-var ErrNotDRBD = errors.New("no DRBD v08 superblock")
+// Errors of OpenDRBD08, beside ErrImplausible.
+var (
+	ErrNotDRBD   = errors.New("no DRBD superblock")
+	ErrOtherDRBD = errors.New("not DRBD v08")
+)
 
-// OpenDRBD08 looks for internal metadata in the last aligned 4 KiB of a disk, and for flexible external metadata at its
-// start.
-func OpenDRBD08(disk io.ReaderAt, size int64) (*DRBD08, error) {
-	for _, off := range []int64{size&^(PageSize-1) - PageSize, 0} {
+// drbdInternal is where internal metadata has its superblock: the last aligned 4 KiB.
+func drbdInternal(size int64) int64 { return size&^(PageSize-1) - PageSize }
+
+// OpenDRBD08 looks for internal metadata at the end of a disk, and then for external metadata, of which index says which on a
+// shared disk; flexible external metadata is where index 0 is. Metadata of another format is refused by name.
+func OpenDRBD08(disk io.ReaderAt, size int64, index int) (*DRBD08, error) {
+	if index < 0 || index > DRBDIndexMax {
+		return nil, fmt.Errorf("index %d: DRBD has 0 to %d", index, DRBDIndexMax)
+	}
+	for _, off := range []int64{drbdInternal(size), int64(index) * drbdIndexSize} {
+		if off < 0 || off+PageSize > size {
+			continue
+		}
 		var p Page
 		if _, err := disk.ReadAt(p[:], off); err != nil {
-			return nil, err
+			return nil, fmt.Errorf("DRBD superblock at %d: %w", off, err)
 		}
 		if d := decodeDRBD08(&p, off); d != nil {
 			return d, d.plausible(size)
 		}
 	}
-	return nil, ErrNotDRBD
+	return nil, otherDRBD(disk, size)
 }
 
 func decodeDRBD08(p *Page, off int64) *DRBD08 {
@@ -73,200 +90,113 @@ func decodeDRBD08(p *Page, off int64) *DRBD08 {
 		return nil
 	}
 	d := &DRBD08{
-		Size: be64(0) * 512, DeviceUUID: be64(40), Flags: be32(56), Unclean: magic == drbdMagicUnclean,
+		Size: be64(0) * drbdSector, DeviceUUID: be64(40), Flags: be32(56), Unclean: magic == drbdMagicUnclean,
 		SizeMeta: be32(64), ALOffset: int32(be32(68)), ALExtents: be32(72), BMOffset: int32(be32(76)),
 		BytesPer: be32(80), MaxBio: be32(84), Stripes: be32(88), Stripe4k: be32(92), Offset: off,
+	}
+	if be64(0) > drbdSizeMax/drbdSector {
+		d.Size = 1<<64 - 1 // not what it would be modulo 2^64
 	}
 	for i := range d.UUID {
 		d.UUID[i] = be64(8 + 8*i)
 	}
-	if d.Stripes == 0 || d.Stripe4k == 0 {
-		d.Stripes, d.Stripe4k = 1, 8
+	if d.Stripes == 0 && d.Stripe4k == 0 { // before 8.4.0 the ring was always this one
+		d.Stripes, d.Stripe4k = 1, drbdRingMin
 	}
 	return d
 }
 
-func (d *DRBD08) plausible(size int64) error {
-	al, bm := d.Offset+int64(d.ALOffset)*512, d.Offset+int64(d.BMOffset)*512
-	switch {
-	case d.BytesPer != 4096, d.Stripes > 64, d.Stripe4k > 1<<12, d.Size > 1<<55:
-	case al < 0 || al+int64(d.Stripes)*int64(d.Stripe4k)*PageSize > size:
-	case bm < 0 || bm+int64(d.bits()+7)/8 > size:
-	default:
-		return nil
-	}
-	return fmt.Errorf("DRBD v08 superblock: %w", ErrImplausible)
+// area is a part of the disk.
+type area struct {
+	name     string
+	from, to int64
 }
 
-func (d *DRBD08) bits() uint64 { return (d.Size + 4095) / 4096 }
+// plausible refuses a superblock whose fields contradict one another or the disk: it has no checksum that would tell.
+func (d *DRBD08) plausible(size int64) error {
+	wrong := func(format string, args ...any) error {
+		return fmt.Errorf("DRBD v08 superblock at %d: %w: %s; the image is damaged or cut short: take another copy, or the peer's disk",
+			d.Offset, ErrImplausible, fmt.Sprintf(format, args...))
+	}
+	switch ring := uint64(d.Stripes) * uint64(d.Stripe4k); {
+	case d.BytesPer != drbdBlock:
+		return wrong("one bit for %d bytes, not %d", d.BytesPer, drbdBlock)
+	case d.Size > drbdSizeMax:
+		return wrong("la-size beyond DRBD's bound of %d bytes", uint64(drbdSizeMax))
+	case ring < drbdRingMin || ring > drbdRingMax:
+		return wrong("an activity log of %d stripes of %d blocks, not %d to %d together", d.Stripes, d.Stripe4k, drbdRingMin, drbdRingMax)
+	}
+	parts := []area{
+		{"superblock", d.Offset, d.Offset + PageSize},
+		{"activity log", d.alStart(), d.alStart() + int64(d.ring())*PageSize},
+		{"bitmap", d.bmStart(), d.bmStart() + 8*int64(d.words())},
+	}
+	if d.ALOffset < 0 { // internal: the data begin at 0
+		parts = append(parts, area{"data", 0, int64(d.Size)})
+	}
+	for i, a := range parts {
+		if a.from < 0 || a.to > size {
+			return wrong("the %s would be at %d to %d of %d bytes", a.name, a.from, a.to, size)
+		}
+		for _, b := range parts[:i] {
+			if a.from < b.to && b.from < a.to {
+				return wrong("%s and %s overlap", b.name, a.name)
+			}
+		}
+	}
+	return nil
+}
+
+func (d *DRBD08) alStart() int64 { return d.Offset + int64(d.ALOffset)*drbdSector }
+func (d *DRBD08) bmStart() int64 { return d.Offset + int64(d.BMOffset)*drbdSector }
+func (d *DRBD08) ring() int      { return int(d.Stripes * d.Stripe4k) }
+func (d *DRBD08) bits() uint64   { return (d.Size + drbdBlock - 1) / drbdBlock }
+func (d *DRBD08) words() uint64  { return (d.bits() + 63) / 64 }
 
 // Bitmap reads the bitmap; bits past the end are clear.
 func (d *DRBD08) Bitmap(disk io.ReaderAt) ([]uint64, error) {
-	words := make([]uint64, (d.bits()+63)/64)
+	words := make([]uint64, d.words())
 	buf := make([]byte, 8*len(words))
-	if _, err := disk.ReadAt(buf, d.Offset+int64(d.BMOffset)*512); err != nil && !errors.Is(err, io.EOF) {
-		return nil, err
+	if _, err := disk.ReadAt(buf, d.bmStart()); err != nil {
+		return nil, fmt.Errorf("DRBD bitmap at %d: %w; read the disk with ddrescue and look at the copy", d.bmStart(), err)
 	}
 	for i := range words {
 		words[i] = binary.LittleEndian.Uint64(buf[8*i:])
 	}
-	if n := d.bits() % 64; n != 0 && len(words) > 0 {
-		words[len(words)-1] &= 1<<n - 1
-	}
+	d.trim(words)
 	return words, nil
 }
 
-// drbdTransaction is one block of DRBD's activity log.
-type drbdTransaction struct {
-	number  uint32
-	fresh   bool // drbdmeta has laid out the log, nothing was written since
-	slots   []uint16
-	extents []uint32
-	first   int
-	context []uint32
+// trim clears what lies past the end: drbdmeta sets the bits of whole extents there.
+func (d *DRBD08) trim(words []uint64) {
+	if n := d.bits() % 64; n != 0 {
+		words[len(words)-1] &= 1<<n - 1
+	}
 }
 
-// kernelCRC is Linux's crc32c() with a seed of 0: the standard one begins and ends with all bits inverted.
-func kernelCRC(p *Page) uint32 { return ^crc32.Update(^uint32(0), crcTable, p[:]) }
-
-func decodeDRBDTransaction(p *Page) *drbdTransaction {
-	be16 := func(o int) uint16 { return binary.BigEndian.Uint16(p[o:]) }
-	be32 := func(o int) uint32 { return binary.BigEndian.Uint32(p[o:]) }
-	if be32(0) != drbdALMagic {
-		return nil
-	}
-	sum := be32(8)
-	clean := *p
-	clear(clean[8:12])
-	if kernelCRC(&clean) != sum {
-		return nil
-	}
-	n, size := int(be16(14)), int(be16(16))
-	if n > 64 || size > 919 {
-		return nil
-	}
-	t := &drbdTransaction{number: be32(4), first: int(be16(18)), fresh: be16(12) == 0xffff}
-	const slotsAt, extentsAt, contextAt = 36, 36 + 128, 36 + 128 + 256
-	for i := range n {
-		t.slots = append(t.slots, be16(slotsAt+2*i))
-		t.extents = append(t.extents, be32(extentsAt+4*i))
-	}
-	for i := range size {
-		if contextAt+4*i+4 > PageSize {
-			break
-		}
-		t.context = append(t.context, be32(contextAt+4*i))
-	}
-	return t
-}
-
-// HotExtents returns the 4 MiB extents that were hot when the kernel last wrote. An activity log of which a block is
-// unreadable makes all hot.
-func (d *DRBD08) HotExtents(disk io.ReaderAt) (extents []uint32, all bool, err error) {
-	if d.Flags&DRBDALDisabled != 0 || !d.Unclean && d.Flags&DRBDALClean != 0 {
-		return nil, false, nil
-	}
-	n := int(d.Stripes * d.Stripe4k)
-	byNumber := map[uint32]*drbdTransaction{}
-	var last uint32
-	found := false
-	for i := range n {
-		var p Page
-		if _, err := disk.ReadAt(p[:], d.Offset+int64(d.ALOffset)*512+int64(i)*PageSize); err != nil {
-			return nil, true, err
-		}
-		t := decodeDRBDTransaction(&p)
-		if t == nil {
-			all = all || p != (Page{})
-			continue
-		}
-		if t.fresh {
-			continue
-		}
-		byNumber[t.number] = t
-		if !found || int32(t.number-last) > 0 {
-			last, found = t.number, true
-		}
-	}
-	return d.replay(byNumber, last, found), all, nil
-}
-
-func (d *DRBD08) replay(byNumber map[uint32]*drbdTransaction, last uint32, found bool) (extents []uint32) {
-	if !found {
-		return nil
-	}
-	table := map[int]uint32{}
-	first := last
-	for byNumber[first-1] != nil && last-first < uint32(len(byNumber)) {
-		first--
-	}
-	for i := first; ; i++ {
-		t := byNumber[i]
-		for k, x := range t.context {
-			table[t.first+k] = x
-		}
-		for k, s := range t.slots {
-			table[int(s)] = t.extents[k]
-		}
-		if i == last {
-			break
-		}
-	}
-	seen := map[uint32]bool{}
-	for slot := range int(d.ALExtents) + 64 {
-		if x, ok := table[slot]; ok && x != ExtentFree && !seen[x] {
-			seen[x] = true
-			extents = append(extents, x)
-		}
-	}
-	return extents
-}
-
-// Dirty is the bitmap as the next attach would use it: with the hot extents set if the activity log was not applied.
+// Dirty is the bitmap as the next attach would use it: with the hot extents set, and everything where DRBD says so.
 func (d *DRBD08) Dirty(disk io.ReaderAt) ([]uint64, error) {
 	words, err := d.Bitmap(disk)
 	if err != nil {
 		return nil, err
 	}
-	hot, all, err := d.HotExtents(disk)
-	if err != nil {
-		return nil, err
+	log := d.ActivityLog(disk)
+	if log.All || d.everything() {
+		for i := range words {
+			words[i] = ^uint64(0)
+		}
+		d.trim(words)
 	}
-	set := func(lo, hi uint64) {
-		for i := lo; i < min(hi, d.bits()); i++ {
+	for _, x := range log.Hot {
+		for i := uint64(x) * drbdExtentBits; i < min((uint64(x)+1)*drbdExtentBits, d.bits()); i++ {
 			words[i/64] |= 1 << (i % 64)
 		}
-	}
-	if all || d.Flags&DRBDFullSync != 0 {
-		set(0, d.bits())
-	}
-	for _, x := range hot {
-		set(uint64(x)<<(drbdExtentShift-12), (uint64(x)+1)<<(drbdExtentShift-12))
 	}
 	return words, nil
 }
 
-// DumpDRBD08 prints v08 metadata for a person.
-func DumpDRBD08(w io.Writer, d *DRBD08, disk io.ReaderAt) error {
-	names := []string{
-		"consistent", "primary-ind", "connected-ind", "full-sync", "was-up-to-date", "peer-outdated", "crashed-primary",
-		"al-clean", "al-disabled",
-	}
-	fmt.Fprintf(w, "format DRBD v08, superblock at %d, unclean %v\n", d.Offset, d.Unclean)
-	fmt.Fprintf(w, "size %d, flags %s, device %016X\n", d.Size, flagNames(d.Flags, names), d.DeviceUUID)
-	fmt.Fprintf(w, "current %016X bitmap %016X history %016X %016X\n", d.UUID[0], d.UUID[1], d.UUID[2], d.UUID[3])
-	hot, all, err := d.HotExtents(disk)
-	if err != nil {
-		return err
-	}
-	words, err := d.Dirty(disk)
-	if err != nil {
-		return err
-	}
-	n := 0
-	for _, x := range words {
-		n += bits.OnesCount64(x)
-	}
-	fmt.Fprintf(w, "activity log: %d hot extents, everything %v\nbitmap: %d of %d bits dirty\n", len(hot), all, n, d.bits())
-	return nil
+// everything tells that the kernel sets all bits when it attaches: it was about to, or a Primary crashed that kept no activity
+// log.
+func (d *DRBD08) everything() bool {
+	return d.Flags&DRBDFullSync != 0 || d.Flags&DRBDALDisabled != 0 && d.Flags&(DRBDPrimary|DRBDCrashedPrimary) != 0
 }

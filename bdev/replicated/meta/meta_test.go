@@ -1,13 +1,9 @@
 package meta
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 )
 
@@ -274,68 +270,4 @@ func TestTransactionInTheWrongPlace(t *testing.T) {
 	if _, all := reopen(t, m).Hot(); !all {
 		t.Error("the log is trusted although its newest transactions are lost")
 	}
-}
-
-func TestCommand(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "leg")
-	if err := os.WriteFile(name, make([]byte, 8<<20), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	run := func(want int, args ...string) string {
-		t.Helper()
-		var out, words bytes.Buffer
-		if got := Command(args, &out, &words); got != want {
-			t.Errorf("%v: exit status %d, want %d: %s%s", args, got, want, &out, &words)
-		}
-		return out.String()
-	}
-	run(2)
-	run(2, "frobnicate")
-	run(1, "dump", name)
-	run(1, "check", name)
-	run(0, "create", "--slots", "2", name)
-	run(1, "create", name)
-	run(0, "create", "--force", name)
-	if out := run(0, "dump", name); !strings.Contains(out, "current 0000000000000004") || !strings.Contains(out, "trusted true") {
-		t.Error(out)
-	}
-	if out := run(0, "check", name); out != "ok\n" {
-		t.Error(out)
-	}
-	f, err := os.OpenFile(name, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	f.WriteAt([]byte{1}, 8<<20-4096+50)
-	if out := run(1, "check", name); !strings.Contains(out, "superblock A") {
-		t.Error(out)
-	}
-	run(0, "dump", name)
-	f.WriteAt([]byte{1}, 8<<20-8192+50)
-	run(1, "dump", name)
-}
-
-func FuzzDecode(f *testing.F) {
-	var p Page
-	s := Super{Slots: 1, BMShift: 12, ALPages: 64, ALSlots: 10, ALShift: 22, Block: 512}
-	s.Encode(&p)
-	f.Add(p[:])
-	tr := Transaction{Number: 1, Updates: []Update{{1, 2}}, Context: []uint32{1, 2}, Slots: 10}
-	tr.Encode(&p)
-	f.Add(p[:])
-	f.Fuzz(func(t *testing.T, b []byte) {
-		var p Page
-		copy(p[:], b)
-		DecodeSuper(&p)
-		DecodeTransaction(&p)
-		DecodeBitmap(&p, 0, 0, make([]uint64, PageBits/64))
-		decodeDRBD08(&p, 0)
-		decodeDRBDTransaction(&p)
-		p.seal(superCRC)
-		DecodeSuper(&p)
-		copy(p[:], b)
-		p.seal(alCRC)
-		DecodeTransaction(&p)
-	})
 }

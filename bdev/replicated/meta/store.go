@@ -43,6 +43,12 @@ type Options struct {
 	Data    int64 // size of the data on another device; 0 is internal metadata
 }
 
+const (
+	slotsDefault   = 4
+	bmShiftDefault = 12
+	alSlotsDefault = 1237
+)
+
 // Defaults fills what is zero.
 func (o *Options) Defaults() {
 	def := func(p *int, v int) {
@@ -50,13 +56,13 @@ func (o *Options) Defaults() {
 			*p = v
 		}
 	}
-	def(&o.Slots, 4)
+	def(&o.Slots, slotsDefault)
 	def(&o.ALPages, ALPages)
 	if o.BMShift == 0 {
-		o.BMShift = 12
+		o.BMShift = bmShiftDefault
 	}
 	if o.ALSlots == 0 {
-		o.ALSlots = 1237
+		o.ALSlots = alSlotsDefault
 	}
 	if o.ALShift == 0 {
 		o.ALShift = 22
@@ -179,7 +185,8 @@ func Open(disk Disk, size int64) (*Store, error) {
 		return nil, err
 	}
 	if uint64(s.Layout.Data) != s.Super.Capacity {
-		return nil, fmt.Errorf("the disk has room for %d bytes, its superblock says %d: %w", s.Layout.Data, s.Super.Capacity, ErrImplausible)
+		return nil, fmt.Errorf("the disk has room for %d bytes of data, its superblock says %d: %w; "+
+			"the disk was cut short, or is a copy of another size", s.Layout.Data, s.Super.Capacity, ErrImplausible)
 	}
 	return s, s.readActivityLog()
 }

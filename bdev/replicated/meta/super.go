@@ -25,7 +25,7 @@ type Super struct {
 	Slots    uint8  // 65
 	BMShift  uint8  // 66
 	External bool   // 67: the data is on another device
-	Flags    uint32 // 68: consistent 1, up to date 2, Primary 4, clean 8, full sync 16, legs degraded 32
+	Flags    uint32 // 68: consistent 1, up to date 2, Primary 4, clean 8, full sync 16, leg missing 32
 	Size     uint64 // 72
 	Block    uint32 // 80
 	ALPages  uint32 // 84
@@ -137,11 +137,24 @@ func (r *Peer) decode(p *Page, off int) {
 }
 
 func (s *Super) plausible() error {
-	switch {
-	case s.Slots < 1 || s.Slots > SlotsMax, s.BMShift < 12 || s.BMShift > 20, s.ALPages < 4 || s.ALPages > 1024,
-		s.ALSlots < 1 || s.ALSlots > 65535, s.ALShift < s.BMShift || s.ALShift > 30,
-		s.Block != 512 && s.Block != 4096, s.Size%512 != 0, s.Size > s.Capacity, s.Capacity > 1<<60:
-		return fmt.Errorf("superblock: %w", ErrImplausible)
+	for _, c := range []struct {
+		wrong bool
+		what  string
+		value uint64
+	}{
+		{s.Slots < 1 || s.Slots > SlotsMax, "bitmap slots", uint64(s.Slots)},
+		{s.BMShift < 12 || s.BMShift > 20, "bm_shift", uint64(s.BMShift)},
+		{s.ALPages < 4 || s.ALPages > 1024, "activity log pages", uint64(s.ALPages)},
+		{s.ALSlots < 1 || s.ALSlots > 65535, "activity log extents", uint64(s.ALSlots)},
+		{s.ALShift < s.BMShift || s.ALShift > 30, "activity log extent's power of two", uint64(s.ALShift)},
+		{s.Block != 512 && s.Block != 4096, "block size", uint64(s.Block)},
+		{s.Size%512 != 0, "size, which is not a multiple of 512", s.Size},
+		{s.Size > s.Capacity, fmt.Sprintf("size, with room for %d,", s.Capacity), s.Size},
+		{s.Capacity > 1<<60, "capacity", s.Capacity},
+	} {
+		if c.wrong {
+			return fmt.Errorf("superblock: %w: %s %d", ErrImplausible, c.what, c.value)
+		}
 	}
 	return nil
 }

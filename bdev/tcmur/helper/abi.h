@@ -1,6 +1,6 @@
 /*
  * What a tcmu-runner handler and its host agree on, for 64-bit machines. The structs are those of tcmu-runner 1.5.4 to 1.6.x;
- * abi.c reads the older layouts of 1.5.0 to 1.5.3 into them. All of it is written from the interface, and test handlers
+ * handler.c reads the older layouts of 1.5.0 to 1.5.3 into them. All of it is written from the interface, and test handlers
  * include this file too.
  */
 #ifndef POLLUX_TCMUR_ABI_H

@@ -1,6 +1,7 @@
 /* What the helper must not be able to do, whatever the handler tries. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
@@ -55,6 +56,7 @@ static void forbid(void)
 		ANSWER(EPERM),
 		OWN(__NR_kill, pid),
 		OWN(__NR_tgkill, pid),
+		OWN(__NR_rt_tgsigqueueinfo, pid),
 		DENY(__NR_clone3, ENOSYS),
 #ifdef __NR_fork
 		DENY(__NR_fork, EPERM),
@@ -65,12 +67,24 @@ static void forbid(void)
 		DENY(__NR_process_vm_writev, EPERM),
 		DENY(__NR_pidfd_send_signal, EPERM),
 		DENY(__NR_rt_sigqueueinfo, EPERM),
+		DENY(__NR_setpgid, EPERM), /* the target kills the group */
+		DENY(__NR_setsid, EPERM),
 		ALLOW,
 	};
 	struct sock_fprog program = {.len = sizeof filter / sizeof *filter, .filter = filter};
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) != 0)
 		say('W', "no seccomp filter (%s): a handler may fork", strerror(errno));
 #endif
+}
+
+/* Memory that a handler takes must not cost the target: of the two, the kernel's OOM killer takes the helper. */
+static void be_first_to_go(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+	if (fd < 0 || write(fd, "1000", 4) != 4)
+		say('W', "oom_score_adj: %s", strerror(errno));
+	if (fd >= 0)
+		close(fd);
 }
 
 void confine(void)
@@ -86,5 +100,6 @@ void confine(void)
 	setrlimit(RLIMIT_CORE, &no_core); /* guests' data must not end in a core file */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
 		fail("no_new_privs: %s", strerror(errno));
+	be_first_to_go();
 	forbid();
 }

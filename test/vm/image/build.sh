@@ -9,7 +9,7 @@ PATH=$PATH:/usr/sbin:/sbin
 
 # What the scripts in the guest use; apt adds what these depend on.
 userland=(bash coreutils util-linux mount kmod iproute2 procps grep sed mawk tar findutils diffutils
-	open-iscsi sg3-utils e2fsprogs xfsprogs fio)
+	open-iscsi sg3-utils e2fsprogs xfsprogs fio drbd-utils)
 kernel=linux-image-cloud-amd64
 # What the initramfs needs to reach the root disk, and the guest its network and its channels.
 boot_modules=(virtio_pci virtio_blk virtio_net virtio_console ext4 crc32c_generic crc32c_intel af_packet)

@@ -86,6 +86,8 @@ static void *work(void *arg)
 
 static int queue(enum kind kind, struct tcmur_cmd *cmd, struct iovec *iov, size_t count, uint64_t off, uint64_t len)
 {
+	if (!the.locked)
+		return TCMU_STS_HW_ERR; /* its lock was to be taken after open */
 	struct job *j = malloc(sizeof *j);
 	if (!j)
 		return TCMU_STS_NO_RESOURCE;

@@ -20,6 +20,7 @@
 #define TRIGGER (1 << 20)
 
 static struct {
+	struct tcmu_device *dev;
 	char mode[32], path[1024];
 	bool once;
 	int fd;
@@ -67,6 +68,14 @@ static void *scribble(void *arg)
 			usleep(50);
 	}
 	return NULL;
+}
+
+__attribute__((noreturn)) static void *complain(void *arg)
+{
+	extern void tcmu_notify_cmd_timed_out(struct tcmu_device *);
+	(void)arg;
+	for (;;)
+		tcmu_notify_cmd_timed_out(the.dev);
 }
 
 __attribute__((noreturn)) static void *flood(void *arg)
@@ -119,6 +128,9 @@ static int misbehave(void)
 	if (strcmp(m, "truncate") == 0 && truncate_region() != 0) abort();
 	if (strcmp(m, "close") == 0) for (int fd = 0; fd < 1024; fd++) if (fd != the.fd) close(fd);
 	if (strcmp(m, "flood") == 0) start(flood);
+	if (strcmp(m, "complain") == 0) start(complain);
+	if (strcmp(m, "regroup") == 0 && (setsid() > 0 || setpgid(0, getpgid(getppid())) == 0)) abort();
+	if (strcmp(m, "grow") == 0) tcmur_dev_update_size(the.dev, 8 << 20);
 	if (strcmp(m, "scribble") == 0) start(scribble);
 	if (strcmp(m, "lost") == 0) tcmu_notify_lock_lost(NULL);
 	if (strcmp(m, "fenced") == 0) return TCMU_STS_FENCED;
@@ -140,8 +152,15 @@ static int open_bad(struct tcmu_device *d, bool reopen)
 		the.once = true;
 		the.mode[n - 1] = 0;
 	}
+	the.dev = d;
 	if (strcmp(the.mode, "noopen") == 0)
 		return -EIO;
+	if (strcmp(the.mode, "cached") == 0)
+		tcmu_dev_set_write_cache_enabled(d, true);
+	if (strcmp(the.mode, "oddblocks") == 0)
+		tcmu_dev_set_block_size(d, 1000);
+	if (strcmp(the.mode, "nosize") == 0)
+		tcmu_dev_set_num_lbas(d, 0);
 	if (strcmp(the.mode, "hangopen") == 0)
 		sleep(3600);
 	the.fd = open(the.path, O_CREAT | O_RDWR | O_CLOEXEC, 0600);
@@ -200,9 +219,28 @@ static int write_bad(struct tcmu_device *d, struct tcmur_cmd *c, struct iovec *i
 	return pwrite(the.fd, iov->iov_base, len, off) == (ssize_t)len ? TCMU_STS_OK : TCMU_STS_WR_ERR;
 }
 
+static int caw_bad(struct tcmu_device *d, struct tcmur_cmd *c, uint64_t off, uint64_t len, struct iovec *iov, size_t n)
+{
+	(void)d, (void)n;
+	uint8_t *compare = iov->iov_base, there[len];
+	int status = trigger(len, off);
+	if (status != TCMU_STS_OK)
+		return status;
+	memset(there, 0, len);
+	if (pread(the.fd, there, len, off) < 0)
+		return TCMU_STS_RD_ERR;
+	for (uint32_t i = 0; i < len; i++)
+		if (there[i] != compare[i]) {
+			tcmu_sense_set_info(c->lib_cmd->sense_buf, i);
+			return TCMU_STS_MISCOMPARE;
+		}
+	return pwrite(the.fd, compare + len, len, off) == (ssize_t)len ? TCMU_STS_OK : TCMU_STS_WR_ERR;
+}
+
 struct tcmur_handler bad_handler = {
 	.name = "Misbehaving", .subtype = "bad", .cfg_desc = "bad/MODE@PATH", .nr_threads = 1,
 	.open = open_bad, .close = close_bad, .reconfig = reconfig_bad, .read = read_bad, .write = write_bad,
+	.caw = caw_bad,
 };
 int handler_init(void);
 int handler_init(void) { return tcmur_register_handler(&bad_handler); }
