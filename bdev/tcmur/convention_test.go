@@ -63,8 +63,8 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
-// TestLockAfterOpen: a handler with a lock has it taken after each open, unless that is turned off. The test handler async serves
-// nobody without.
+// TestLockAfterOpen: a handler with a lock has it taken after each open, and given back before a clean close, unless that is turned
+// off. The test handler async serves nobody without.
 func TestLockAfterOpen(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
 	cfg := "async/" + filepath.Join(t.TempDir(), "disk")
@@ -82,6 +82,13 @@ func TestLockAfterOpen(t *testing.T) {
 		waitFor(t, "restart", func() bool { return s.copyReport().Restarts == i+1 && s.copyReport().State == "up" })
 	}
 	c.want(bdev.StatusOK, c.write(0, 1, 1))
+	if err := l.module.Delete("locked"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "lines", func() bool { return strings.Count(l.logged.String(), "closed without a lock") == 2 })
+	if strings.Contains(l.logged.String(), "closed under its lock") {
+		t.Error("it was closed under its lock")
+	}
 }
 
 // TestWriteCache: the device says of its write cache what the handler says.

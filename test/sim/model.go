@@ -121,9 +121,6 @@ func (s *Sim) beginTenure(n *node) {
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	m.weakened = false
 	broken := false
-	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
-		s.violate("node %d is promoted in the middle of a resync", n.index)
-	}
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
@@ -174,10 +171,14 @@ func (s *Sim) resynced(n *node) {
 		f := m.floor(b, n.index)
 		f.valid, f.dur = true, 0
 		f.cur = m.ackedOrBase(b, s)
+		if n.pulled != nil && s.prof.mode == engine.ModeC {
+			f.dur = min(f.cur, n.pulled[b]) // M5: what was there before the last block came is durable
+		}
 		if s.prof.mode != engine.ModeC {
 			f.cur = min(f.cur, s.lowest(n.disks[0].cells[b].cur))
 		}
 	}
+	n.pulled = nil
 }
 
 func (m *model) ackedOrBase(b int, s *Sim) version {
@@ -266,6 +267,10 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	case engine.EvWrite:
 		m.acked++
 		s.checkCopies(n, r, a.Mask)
+		s.watchAck(n, a.Mask)
+		if a.Mask == engine.HostBit && s.prof.mode == engine.ModeC {
+			s.acknowledgedAlone(n, r)
+		}
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++

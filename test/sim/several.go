@@ -3,9 +3,8 @@ package sim
 import "pollux/bdev/replicated/engine"
 
 // hurtSeveral is what can go wrong only where there are more than two nodes, or goes wrong for several at once.
-func (s *Sim) hurtSeveral() {
+func (s *Sim) hurtSeveral(power bool) {
 	r := s.rng
-	power := s.prof.power && r.IntN(2) == 0
 	switch r.IntN(10) {
 	case 0, 1, 2:
 		s.partition()
@@ -138,4 +137,17 @@ func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 			}
 		}
 	}
+}
+
+// targetOfNewest finds a target that reads at its source what was acknowledged last: of several nodes, two that are behind may be
+// in a resync with one another.
+func (s *Sim) targetOfNewest() *node {
+	for _, n := range s.running() {
+		for j, o := range s.nodes {
+			if j != n.index && o.eng != nil && n.eng.Peer(rowOf(n.index, j)).Conn == engine.SyncTarget && (len(s.nodes) == 2 || s.newest(o)) {
+				return n
+			}
+		}
+	}
+	return nil
 }

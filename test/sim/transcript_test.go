@@ -116,6 +116,7 @@ func (p *player) newWorld(options []string) {
 	s.onComplete = func(n *node, a *engine.Action) { p.completed(n, a) }
 	p.s = s
 	for _, n := range s.nodes {
+		n.blank(0)
 		s.format(n)
 		s.start(n)
 	}

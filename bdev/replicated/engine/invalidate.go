@@ -45,10 +45,16 @@ func (e *Engine) invalidate(p *peer, source bool) {
 		e.startSource(p)
 		return
 	}
+	// The superblock that says Inconsistent says that it is all of it, too, until the bitmap does: otherwise a crash of both
+	// sides would leave a resync of nothing.
+	if !e.mutated(MutInvalidateVolatile) {
+		e.super.Rows[p.row].Flags |= RowFullSync
+	}
 	p.hold++
 	e.setConn(p, StartingSyncT)
 	e.setDisk(Inconsistent)
 	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
+		e.super.Rows[p.row].Flags &^= RowFullSync
 		if p.link == link {
 			e.setConn(p, WFSyncUUID)
 			e.release(p)
