@@ -100,6 +100,18 @@ func (e *Engine) clearSource() {
 	}
 }
 
+// dropForeignBitmaps forgets what was collected since generations that are none of this node's any more: a node may have gone back
+// to an older one. A comparison finds the history then, and everything is copied.
+func (e *Engine) dropForeignBitmaps() {
+	for i := range e.peers {
+		b := e.super.Rows[i].Bitmap & uuidMask
+		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
+			!descendsFrom(GI{History: e.super.History}, b) {
+			e.super.Rows[i].Bitmap = 0
+		}
+	}
+}
+
 // markForOthers notes what only this node and the peer hold.
 func (e *Engine) markForOthers(p *peer, off uint64, n uint32) {
 	for i := range e.peers {

@@ -173,6 +173,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	pushHistory(&e.super.History, e.super.Current&uuidMask)
 	e.setCurrent(p.gen)
 	e.super.Rows[p.row].Bitmap = 0
+	e.dropForeignBitmaps()
 	e.super.Rows[p.row].Flags &^= RowCrashed | RowOpen | RowWeak
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
