@@ -32,7 +32,7 @@ func startTarget(t *testing.T, args ...string) (*target, string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := tgt.stop(context.Background()); err != nil {
+		if err := tgt.stop(); err != nil {
 			t.Errorf("stop: %v", err)
 		}
 	})

@@ -17,6 +17,8 @@ func mutate(stderr *os.File) {
 	name := os.Getenv(mutationVariable)
 	mutation, known := map[string]bdev.Mutation{
 		"": bdev.MutateNone, "flush-does-nothing": bdev.MutateFlushDoesNothing, "fua-ignored": bdev.MutateFUAIgnored,
+		"flush-answers-early": bdev.MutateFlushAnswersEarly, "file-not-synced": bdev.MutateFileNotSynced,
+		"size-not-synced": bdev.MutateSizeNotSynced,
 	}[name]
 	if !known {
 		fmt.Fprintf(stderr, "pollux: %s=%q is not known\n", mutationVariable, name)

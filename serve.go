@@ -7,15 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pollux/rpc"
 )
-
-// stopTimeout bounds the clean end: sessions that do not log out and I/O that does not drain for so long are given up.
-const stopTimeout = 20 * time.Second
 
 // serveCommand is `pollux serve`.
 func serveCommand(args []string, std stdio) int {
@@ -41,7 +37,11 @@ func serveCommand(args []string, std stdio) int {
 	defer words.Close()
 	log := newLogger(words, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
-	if err := serve(flags, logging, log, stdio{std.in, out, words}); err != nil {
+	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
+	if err == nil {
+		err = serve(flags, logging, log, stdio{std.in, out, words})
+	}
+	if err != nil {
 		fmt.Fprintf(words, "pollux serve: %v\n", err)
 		return exitFailed
 	}
@@ -59,13 +59,11 @@ func serve(flags serveFlags, logging *rpc.Logging, log *slog.Logger, std stdio) 
 	}
 	context.AfterFunc(stopped, forget)
 	if err := start(stopped, t, flags, std); err != nil {
-		return errors.Join(err, t.stop(context.Background()))
+		return errors.Join(err, t.stop())
 	}
 	<-stopped.Done()
 	log.Info("stopping: sessions are asked to log out, I/O is drained and flushed")
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	return t.stop(ctx)
+	return t.stop()
 }
 
 // start brings the target to where it serves: the RPC socket first, so that clients may configure while it waits.

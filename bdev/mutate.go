@@ -20,4 +20,7 @@ const (
 	MutateFUAIgnored                   // aio: FUA writes are plain writes
 	MutateFlushAnswersEarly            // aio: a flush does not wait for writes that were answered before it
 	MutateFlushForgetsFailure          // aio: after a failed fdatasync the next one may succeed
+	MutateFileNotSynced                // aio: neither a new file nor its directory is synced
+	MutateDirectoryNotSynced           // aio: the directory of a new file is not synced
+	MutateSizeNotSynced                // aio: a rescan tells of a size that is not durable
 )

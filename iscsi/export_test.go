@@ -70,11 +70,9 @@ func (s *Server) Tasks() (n int) {
 
 // ExpCmdSN is the next command that the session with an ISID expects (when its reactor rests).
 func (s *Server) ExpCmdSN(isid ISID) uint32 {
-	for _, l := range s.locals {
-		for _, c := range l.conns {
-			if c.session.key.isid == isid {
-				return c.session.expCmdSN
-			}
+	for _, x := range s.home.all {
+		if x.key.isid == isid {
+			return x.expCmdSN
 		}
 	}
 	return 0

@@ -36,8 +36,15 @@ const (
 	QueueDepthMax = 1024
 	// ImmediateMax is how many immediate commands of one session may be unfinished. Further ones are rejected.
 	ImmediateMax = 16
-	// ManagementMax is how many task management functions of one session may be unfinished.
+	// ManagementMax is how many task management functions of one session may be unfinished. Further ones are rejected.
 	ManagementMax = 8
+	// ManagementTimeout is how long a task management function waits for the devices. Then it is rejected; initiators give up soon after
+	// (Linux: 15 seconds for ABORT TASK).
+	ManagementTimeout = 10 * time.Second
+	// QuarantineAfter is how long a device may keep tasks of a connection that has ended until they count as quarantined.
+	QuarantineAfter = 10 * time.Second
+	// EndTimeout is how long the deletion of a target and the end of the server wait for sessions to end, beside the grace for logouts.
+	EndTimeout = 10 * time.Second
 	// ControlMax is how many answers that carry no task (NOP-In, Reject, Text Response, ...) may wait for one connection to
 	// send. A peer that asks on without reading is disconnected at the bound.
 	ControlMax = 64

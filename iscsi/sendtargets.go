@@ -117,7 +117,7 @@ func (c *conn) sendTargets(text []byte, what string) ([]byte, bool) {
 		return nil, false
 	}
 	for _, t := range view.targets {
-		if what != "All" && !strings.EqualFold(what, t.Name) {
+		if t.node.gone.Load() || what != "All" && !strings.EqualFold(what, t.Name) {
 			continue
 		}
 		portals := c.visiblePortals(view, t)

@@ -43,6 +43,7 @@ type task struct {
 	pieces [DataPiecesMax][]byte
 	nbufs  int
 	held   int64 // bytes accounted for
+	stuck  bool  // quarantined
 	extra  bool  // to local.extra, not to the connection's share
 
 	sent reactor.Message // the memory of the answer has left
@@ -88,6 +89,7 @@ func (t *task) leave() {
 		return
 	}
 	c := t.conn
+	t.unstick()
 	t.putMemory()
 	c.removeTask(t)
 	t.state, t.conn, t.prev = taskFree, nil, nil

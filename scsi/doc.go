@@ -33,6 +33,8 @@
 //   - A task that is itself at a home reactor is not waited for (it may be this change it waits for). A reactor's messages arrive in
 //     order, so when all have acknowledged, what fenced nexuses had sent before is in the home's queue, and is dropped.
 //   - Nexus.Close and RemoveLUN end everything of a nexus or a LUN, and return when it has ended.
+//   - A block device that does not answer lets none of this end, for what it was given may still be written. So whoever waits has a bound, and
+//     hears that it is not done: RemoveLUN by ErrUnanswered, a management function that the transport abandons, by its rejection.
 //
 // Registrations made with APTPL are written to the LUN's ptpl_file (LUNOptions), by a goroutine, before the snapshot that has them is
 // published. Until then the LUN's other changes wait, a reset too; I/O does not.
@@ -52,8 +54,8 @@
 //
 // # Files
 //
-// task.go, management.go and device.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task; attention.go the
-// unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go is the rules of persistent
-// reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one request, or several. inquiry.go tells
-// who a LUN is. rpc.go lists devices.
+// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task;
+// attention.go the unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go is the rules
+// of persistent reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one request, or several.
+// inquiry.go tells who a LUN is. rpc.go lists devices.
 package scsi

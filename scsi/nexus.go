@@ -29,6 +29,7 @@ type Nexus struct {
 	sequence  uint64 // of the last task
 	scratch   []byte // parameter data are built here
 	managing  int    // task management functions that have not answered
+	abandoned int    // further ones, which nobody waits for
 	closing   bool
 	leaving   bool // all tasks have ended
 	closed    func()

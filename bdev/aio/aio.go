@@ -75,20 +75,36 @@ func (m *Module) Delete(name string) error {
 	return m.registry.Unregister(name)
 }
 
-// Rescan looks at the file's size again and resizes the device.
+// Rescan looks at the file's size again and resizes the device. The new size is durable before anybody is told of it. Errors: ENODEV; what
+// looking and syncing say.
 func (m *Module) Rescan(name string) error {
 	d, err := m.lookup(name)
 	if err != nil {
 		return err
 	}
-	f := d.Spec().Backend.(*backend).file
-	size, err := f.sizeNow()
+	b := d.Spec().Backend.(*backend)
+	size, err := b.file.sizeNow()
 	if err != nil {
 		return fmt.Errorf("bdev %s: size: %w", name, err)
 	}
-	blocks := size / uint64(f.blockSize)
-	d.Spec().Backend.(*backend).blocks.Store(blocks)
+	if err := b.syncSize(); err != nil {
+		return fmt.Errorf("bdev %s: sync: %w", name, err)
+	}
+	blocks := size / uint64(b.file.blockSize)
+	b.blocks.Store(blocks)
 	return d.Resize(blocks)
+}
+
+// syncSize makes the file's size durable. The kernel tells of a failure only once, so this one is every later flush's too.
+func (b *backend) syncSize() error {
+	if b.file.readOnly || bdev.Mutated(bdev.MutateSizeNotSynced) {
+		return nil
+	}
+	err := b.file.sync()
+	if err != nil {
+		b.failed.Store(true)
+	}
+	return err
 }
 
 func (m *Module) lookup(name string) (*bdev.Device, error) {

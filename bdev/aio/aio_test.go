@@ -13,7 +13,7 @@ func simulated(w *reactortest.World, blockSize uint32, size uint64) (*file, *rea
 	fd, data := w.Open(make([]byte, size))
 	return &file{
 		fd: fd, size: size, blockSize: blockSize, direct: true, punches: true, zeroes: true,
-		sync:    func() error { return nil },
+		sync:    data.Sync,
 		close:   func() error { return nil },
 		sizeNow: func() (uint64, error) { return uint64(len(data.Data)), nil },
 	}, data

@@ -28,12 +28,22 @@ func TestPowerLossNotices(t *testing.T) {
 			t.Error("not noticed")
 		})
 	}
-	t.Run("flush-forgets-failure", func(t *testing.T) {
-		defer bdev.Mutate(bdev.MutateFlushForgetsFailure)()
-		failure := bdevtest.Failure(t, testFailedSync)
-		if failure == "" {
-			t.Error("not noticed")
-		}
-		t.Log(failure)
-	})
+	for name, c := range map[string]struct {
+		m    bdev.Mutation
+		test func(testing.TB)
+	}{
+		"flush-forgets-failure": {bdev.MutateFlushForgetsFailure, testFailedSync},
+		"file-not-synced":       {bdev.MutateFileNotSynced, testNewFileIsSynced},
+		"directory-not-synced":  {bdev.MutateDirectoryNotSynced, testNewFileIsSynced},
+		"size-not-synced":       {bdev.MutateSizeNotSynced, testPowerLossAfterResize},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer bdev.Mutate(c.m)()
+			failure := bdevtest.Failure(t, c.test)
+			if failure == "" {
+				t.Error("not noticed")
+			}
+			t.Log(failure)
+		})
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pollux/bdev"
 	"pollux/reactor/iobuf"
 )
 
@@ -234,6 +235,11 @@ func (f *file) takesDirect() bool {
 
 // CreateFile makes a sparse file of size bytes, durably, unless there is one.
 func CreateFile(path string, size uint64) (created bool, err error) {
+	return createFile(path, size, unix.Fsync)
+}
+
+// createFile is CreateFile with another fsync.
+func createFile(path string, size uint64, fsync func(fd int) error) (created bool, err error) {
 	if _, err := os.Stat(path); err == nil {
 		return false, nil
 	}
@@ -244,7 +250,11 @@ func CreateFile(path string, size uint64) (created bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("create %s: %w", path, err)
 	}
-	if err := errors.Join(unix.Ftruncate(fd, int64(size)), unix.Fsync(fd), unix.Close(fd), syncDirectory(filepath.Dir(path))); err != nil {
+	err = unix.Ftruncate(fd, int64(size))
+	if err == nil && !bdev.Mutated(bdev.MutateFileNotSynced) {
+		err = fsync(fd)
+	}
+	if err := errors.Join(err, unix.Close(fd), syncDirectory(filepath.Dir(path), fsync)); err != nil {
 		_ = os.Remove(path)
 		return false, fmt.Errorf("create %s: %w", path, err)
 	}
@@ -252,12 +262,15 @@ func CreateFile(path string, size uint64) (created bool, err error) {
 }
 
 // syncDirectory makes the names in dir durable.
-func syncDirectory(dir string) error {
+func syncDirectory(dir string, fsync func(fd int) error) error {
+	if bdev.Mutated(bdev.MutateDirectoryNotSynced) || bdev.Mutated(bdev.MutateFileNotSynced) {
+		return nil
+	}
 	fd, err := unix.Open(dir, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return fmt.Errorf("open %s: %w", dir, err)
 	}
-	if err := errors.Join(unix.Fsync(fd), unix.Close(fd)); err != nil {
+	if err := errors.Join(fsync(fd), unix.Close(fd)); err != nil {
 		return fmt.Errorf("sync %s: %w", dir, err)
 	}
 	return nil

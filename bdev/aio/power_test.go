@@ -1,8 +1,12 @@
 package aio
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -241,8 +245,11 @@ func TestInterruptedAndBusy(t *testing.T) {
 	}
 }
 
-// TestPowerLossAfterResize: what was flushed beyond the old end of a file that has grown is there.
-func TestPowerLossAfterResize(t *testing.T) {
+// TestPowerLossAfterResize: a size that a rescan has told of is there after a power failure, and so is what was flushed beyond the old
+// end.
+func TestPowerLossAfterResize(t *testing.T) { testPowerLossAfterResize(t) }
+
+func testPowerLossAfterResize(t testing.TB) {
 	e := bdevtest.NewEnv(t, 2)
 	e.World.Seed(1)
 	f, sim := simulated(e.World, 512, 64<<10)
@@ -256,6 +263,10 @@ func TestPowerLossAfterResize(t *testing.T) {
 	if err := New(e.Registry).Rescan("file"); err != nil {
 		t.Fatal(err)
 	}
+	e.World.PowerLoss(sim)
+	if len(sim.Data) != 128<<10 {
+		t.Fatalf("the file has %d bytes after a power failure", len(sim.Data))
+	}
 	e.Want(a.Do(last), bdev.StatusOK)
 	e.Want(b.Do(bdev.Request{Op: bdev.OpFlush}), bdev.StatusOK)
 	e.World.PowerLoss(sim)
@@ -265,5 +276,54 @@ func TestPowerLossAfterResize(t *testing.T) {
 	last.Op, last.Data[0][0] = bdev.OpRead, 0
 	if e.Want(b.Do(last), bdev.StatusOK); last.Data[0][0] != 7 {
 		t.Fatal("what was flushed is lost")
+	}
+}
+
+// TestFailedSyncOfResize: a rescan whose sync fails changes nothing, and the failure, of which the kernel tells only once, is every later
+// flush's too.
+func TestFailedSyncOfResize(t *testing.T) {
+	e := bdevtest.NewEnv(t, 1)
+	f, sim := simulated(e.World, 512, 64<<10)
+	register(e, "file", f)
+	failing := true
+	sim.Fault = func(op *uring.SQE) syscall.Errno {
+		if op.Opcode == uring.OpFsync && failing {
+			failing = false
+			return syscall.EIO
+		}
+		return 0
+	}
+	c := e.Open(0, "file", bdev.OpenOptions{Write: true})
+	sim.Data = append(sim.Data, make([]byte, 64<<10)...)
+	if err := New(e.Registry).Rescan("file"); !errors.Is(err, syscall.EIO) {
+		t.Errorf("rescan: %v", err)
+	}
+	e.Want(c.Do(bdev.Request{Op: bdev.OpRead, LBA: 255, Blocks: 1, Data: [][]byte{e.Memory(512)}}), bdev.StatusOutOfRange)
+	e.Want(c.Do(bdev.Request{Op: bdev.OpFlush}), bdev.StatusMediumError)
+}
+
+// TestNewFileIsSynced: a new file is durable with its size, and its name with its directory, in this order.
+func TestNewFileIsSynced(t *testing.T) { testNewFileIsSynced(t) }
+
+func testNewFileIsSynced(t testing.TB) {
+	const size = 1 << 20
+	dir := t.TempDir()
+	path := filepath.Join(dir, "file")
+	var synced []string
+	created, err := createFile(path, size, func(fd int) error {
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		info, _ := os.Stat(path)
+		synced = append(synced, fmt.Sprintf("%s %d", name, info.Size()))
+		return err
+	})
+	want := []string{fmt.Sprintf("%s %d", path, size), fmt.Sprintf("%s %d", dir, size)}
+	if err != nil || !created || !slices.Equal(synced, want) {
+		t.Fatalf("synced %q, want %q (%v)", synced, want, err)
+	}
+	if _, err := createFile(path+"2", size, func(int) error { return syscall.EIO }); !errors.Is(err, syscall.EIO) {
+		t.Errorf("a file that is not durable: %v", err)
+	}
+	if _, err := os.Stat(path + "2"); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a file that is not durable is left: %v", err)
 	}
 }

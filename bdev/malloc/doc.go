@@ -3,6 +3,10 @@
 // The memory is mapped outside the Go heap, advised to huge pages, and populated by what is written; unmap gives whole pages
 // back. All reactors work on it directly, each through its own queue, and everything is done inside Submit.
 //
+// So the first write to a huge page waits until the kernel has zeroed it: half a millisecond, at times some ten, in which its reactor
+// serves nobody. Small pages would cost less each and five times as much in all. Who cannot have that makes the disk with populate: its
+// memory is taken at once, and that there is not enough of it shows then, not by a killed process later.
+//
 // # One block, two reactors
 //
 // A block is one instant: a reader sees all of a write or nothing of it. The memory is divided into stripes of 64 KiB, and each

@@ -18,6 +18,8 @@ type Options struct {
 	UUID              [16]byte // zero: derived from the name
 	PhysicalBlockSize uint32
 	OptimalBoundary   uint32 // blocks
+	// Populate takes all memory when the disk is made, not when it is written to.
+	Populate bool
 }
 
 // Module makes malloc disks. Control plane.
@@ -42,6 +44,12 @@ func (m *Module) Create(o Options) (string, error) {
 	d, err := newDisk(o.Blocks, o.BlockSize)
 	if err != nil {
 		return "", fmt.Errorf("bdev %s: %w", o.Name, err)
+	}
+	if o.Populate {
+		if err := populate(d.mem); err != nil {
+			_ = free(d.mem)
+			return "", fmt.Errorf("bdev %s: populate %d bytes: %w", o.Name, len(d.mem), err)
+		}
 	}
 	if _, err := m.registry.Register(m.spec(o, d)); err != nil {
 		_ = free(d.mem)

@@ -3,6 +3,7 @@
 package malloc
 
 import (
+	"errors"
 	"fmt"
 
 	"golang.org/x/sys/unix"
@@ -23,6 +24,25 @@ func allocate(size uint64) ([]byte, error) {
 	}
 	_ = unix.Madvise(mem, unix.MADV_HUGEPAGE) // Advice; without huge pages it is slower by some percent.
 	return mem, nil
+}
+
+// populateStep is how much memory is populated by one call.
+const populateStep = 64 << 20
+
+// populate takes the memory now: a first write would otherwise wait for the kernel to zero a huge page, on a reactor.
+func populate(mem []byte) error {
+	for ; len(mem) > 0; mem = mem[min(populateStep, len(mem)):] {
+		part := mem[:min(populateStep, len(mem))]
+		err := unix.Madvise(part, unix.MADV_POPULATE_WRITE)
+		if errors.Is(err, unix.EINVAL) { // Before Linux 5.14.
+			clear(part)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func free(mem []byte) error { return unix.Munmap(mem) }

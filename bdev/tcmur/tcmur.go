@@ -330,6 +330,15 @@ func (m *Module) Restart(name string) error {
 	return s.give(order{restart: true})
 }
 
+// PID is the process ID of a device's helper, 0 while there is none. Errors: ENODEV.
+func (m *Module) PID(name string) (int, error) {
+	s, err := m.lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	return s.copyReport().PID, nil
+}
+
 func (m *Module) lookup(name string) (*supervisor, error) {
 	_, d, err := bdev.LookupOf[*disk](m.registry, name, "a tcmur device")
 	if err != nil {

@@ -65,12 +65,30 @@ func (f *File) fsync(e *uring.SQE) syscall.Errno {
 		for _, c := range f.unsynced {
 			f.settle(c)
 		}
+		f.settleSize()
 		if !f.recording {
 			f.synced = append([]byte(nil), f.Data...)
 		}
 	}
 	f.unsynced = nil
 	return errno
+}
+
+// settleSize brings the file's size to the medium; without it a file that a test has made longer is as short as before.
+func (f *File) settleSize() {
+	if !f.recording {
+		return
+	}
+	n := min(len(f.synced), len(f.Data))
+	f.synced = append(f.synced[:n], make([]byte, len(f.Data)-n)...)
+}
+
+// Sync is the fsync of somebody who does not use the ring.
+func (f *File) Sync() error {
+	if errno := f.fsync(&uring.SQE{Opcode: uring.OpFsync}); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // fault asks the test whether an operation is to fail.

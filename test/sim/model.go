@@ -65,8 +65,8 @@ func (m *model) floor(b, node int) *floorOf {
 // torn returns the name of a block of which some sectors are old and some new.
 func (s *Sim) torn(old, young version) version {
 	m := &s.model
-	if r, ok := m.rots[young]; ok && r.covers == s.under(r.block, old) {
-		return young
+	if r, ok := m.rots[young]; old == young || ok && r.covers == s.under(r.block, old) {
+		return young // the same was written again
 	}
 	v := version(-1 - len(m.tears) - len(m.rots))
 	m.tears[v] = [2]version{s.lowest(old), young}
@@ -119,9 +119,6 @@ func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	broken := false
-	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
-		s.violate("node %d is promoted in the middle of a resync", n.index)
-	}
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
@@ -172,10 +169,14 @@ func (s *Sim) resynced(n *node) {
 		f := m.floor(b, n.index)
 		f.valid, f.dur = true, 0
 		f.cur = m.ackedOrBase(b, s)
+		if n.pulled != nil && s.prof.mode == engine.ModeC {
+			f.dur = min(f.cur, n.pulled[b]) // M5: what was there before the last block came is durable
+		}
 		if s.prof.mode != engine.ModeC {
 			f.cur = min(f.cur, s.lowest(n.disks[0].cells[b].cur))
 		}
 	}
+	n.pulled = nil
 }
 
 func (m *model) ackedOrBase(b int, s *Sim) version {
@@ -252,6 +253,10 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	switch r.kind {
 	case engine.EvWrite:
 		m.acked++
+		s.watchAck(n, a.Mask)
+		if a.Mask == engine.HostBit && s.prof.mode == engine.ModeC {
+			s.acknowledgedAlone(n, r)
+		}
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++

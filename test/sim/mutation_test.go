@@ -2,95 +2,108 @@ package sim
 
 import (
 	"flag"
+	"fmt"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"pollux/bdev/replicated/engine"
 )
 
-var mutationSeeds = flag.Int("mutation-seeds", 1000, "seeds within which a switched-off rule has to be noticed")
+var (
+	mutationSeeds = flag.Int("mutation-seeds", 1000, "seeds within which a switched-off rule has to be noticed")
+	sweep         = flag.Bool("sweep", false, "look for the first seed that notices; with -update, write testdata/mutations")
+)
 
-var sweep = flag.Bool("sweep", false, "look for seeds that notice, instead of trying those that are known to")
+// mutationFile says which seed noticed each switched-off rule in the last sweep, one "name seed" a line. A change of the
+// engine or of the simulator may move them: then the test looks on by itself, and -sweep -update writes the file anew.
+const mutationFile = "testdata/mutations"
 
-// seenBy says which seed noticed a switched-off rule in the last sweep. A change of the simulator or of the engine may move
-// them; then it is time for another sweep.
-var seenBy = map[string]uint64{
-	"ack-before-rotation":  554,
-	"diskless-no-bits":     55,
-	"flush-local-only":     4,
-	"forget-at-ack":        50,
-	"leg-ack-before-stale": 35,
-	"no-al-on-crash":       2,
-	"no-rotation":          3, "no-flush-before-evict": 10, "no-bitmap-before-al": 1,
-	"no-al-transaction":     0,
-	"no-barrier-drain":      15,
-	"no-barrier-flush":      0,
-	"no-bit-on-missed":      2,
-	"no-epoch-close":        12,
-	"no-fence-check":        104,
-	"no-interval-lock":      0,
-	"no-primary-mark":       13,
-	"no-resync-lock":        11,
-	"read-inconsistent":     11,
-	"sync-uuid-before-meta": 767,
-	"trust-bad-page":        98,
-}
-
-// unproven are the rules whose absence the last sweep did not notice in 1,000 seeds, or did not get to. They are kept for
-// good reasons, but nothing here proves them.
-var unproven = map[string]bool{
-	"no-target-inconsistent": true, // nobody noticed in 1,000
-	"target-bits-volatile":   true, // the same; earlier versions of the simulator noticed
-	"no-reconnect-drain":     true, // the same
-	"no-flush-before-end":    true, // the last sweep got to 300; earlier versions noticed
-	"eager-bit-clear":        true, // the same
-}
-
-// TestMutations switches every safety rule off, one at a time. The simulator has to notice, by a seed that passes with the
-// rule in force; a rule whose absence goes unnoticed is not proven.
+// TestMutations switches every safety rule off, one at a time. The simulator has to notice within -mutation-seeds seeds, by
+// a seed that passes with the rule in force: a rule whose absence goes unnoticed is not proven, and the test fails.
 func TestMutations(t *testing.T) {
 	if !engine.Invariants {
 		t.Skip("mutation switches exist only with -tags invariants")
 	}
-	for i, name := range engine.MutationNames {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			m := engine.Mutation(1) << i
-			if !*sweep {
-				tryKnown(t, name, m)
-				return
-			}
-			for seed := range uint64(*mutationSeeds) {
-				if notices(t, seed, m) {
+	known, err := readMutationFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	found := map[string]uint64{}
+	t.Run("switch", func(t *testing.T) {
+		for i, name := range engine.MutationNames {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				seed, why := noticedBy(t, known, name, engine.Mutation(1)<<i)
+				if why == "" {
+					t.Errorf("not proven: without this rule, %d seeds pass", *mutationSeeds)
 					return
 				}
-			}
-			t.Errorf("nobody noticed in %d seeds", *mutationSeeds)
-		})
+				t.Logf("noticed by seed %d: %s", seed, why)
+				mu.Lock()
+				defer mu.Unlock()
+				found[name] = seed
+			})
+		}
+	})
+	if *sweep && *update {
+		if err := writeMutationFile(found); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
-// tryKnown plays the seed of the last sweep.
-func tryKnown(t *testing.T, name string, m engine.Mutation) {
-	seed, known := seenBy[name]
-	switch {
-	case unproven[name] || !known:
-		t.Skip("not proven: no seed is known that notices; -sweep looks for one")
-	case !notices(t, seed, m):
-		t.Skipf("not proven any more: seed %d does not notice; -sweep looks for another", seed)
+// noticedBy returns the seed of the last sweep if that still notices, else the first one that does.
+func noticedBy(t *testing.T, known map[string]uint64, name string, m engine.Mutation) (seed uint64, why string) {
+	if last, ok := known[name]; ok && !*sweep {
+		if why := notices(last, m); why != "" {
+			return last, why
+		}
+		t.Logf("seed %d of %s does not notice any more; looking for another", last, mutationFile)
 	}
+	for seed := range uint64(*mutationSeeds) {
+		if why := notices(seed, m); why != "" {
+			return seed, why
+		}
+	}
+	return 0, ""
 }
 
-// notices reports that a seed fails with the switch and passes without.
-func notices(t *testing.T, seed uint64, m engine.Mutation) bool {
+// notices returns what a seed says about the world without a rule, if it passes with the rule in force.
+func notices(seed uint64, m engine.Mutation) string {
 	f := New(seed, m).Run()
-	if f == "" {
-		return false
+	if f == "" || New(seed, 0).Run() != "" {
+		return ""
 	}
-	if g := New(seed, 0).Run(); g != "" {
-		t.Logf("seed %d fails without the switch, too: %s", seed, g)
-		return false
+	return strings.SplitN(f, "\n", 2)[0]
+}
+
+func readMutationFile() (map[string]uint64, error) {
+	b, err := os.ReadFile(mutationFile)
+	if err != nil {
+		return nil, err
 	}
-	t.Logf("noticed by seed %d: %s", seed, strings.SplitN(f, "\n", 2)[0])
-	return true
+	known := map[string]uint64{}
+	for line := range strings.Lines(string(b)) {
+		name, number, _ := strings.Cut(strings.TrimSpace(line), " ")
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %q: want a switch and a seed", mutationFile, line)
+		}
+		known[name] = seed
+	}
+	return known, nil
+}
+
+func writeMutationFile(found map[string]uint64) error {
+	var b strings.Builder
+	for _, name := range engine.MutationNames {
+		if seed, ok := found[name]; ok {
+			fmt.Fprintf(&b, "%s %d\n", name, seed)
+		}
+	}
+	return os.WriteFile(mutationFile, []byte(b.String()), 0o644)
 }

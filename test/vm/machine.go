@@ -39,6 +39,7 @@ type guest struct {
 	env    map[string]string // variables for the script
 	files  map[string]string // programs for the script, by name: paths on the host
 	disks  []string          // raw disks that the guest finds as vdc, vdd, ...: paths on the host
+	extra  time.Duration     // beyond guestLimit
 	// host answers the script's "host WORD..." calls. It is called by one goroutine.
 	host func(words []string) (string, error)
 }
@@ -81,7 +82,7 @@ func (g guest) run(t *testing.T) string {
 	defer os.RemoveAll(sockets)
 	output, control := listen(t, sockets, "output"), listen(t, sockets, "control")
 
-	ctx, cancel := context.WithTimeout(t.Context(), guestLimit)
+	ctx, cancel := context.WithTimeout(t.Context(), guestLimit+g.extra)
 	defer cancel()
 	qemu := exec.CommandContext(ctx, "qemu-system-x86_64", qemuArgs(image, dir, sockets, g.disks)...)
 	qemu.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -241,7 +242,7 @@ func qemuArgs(image, dir, sockets string, disks []string) []string {
 		"-chardev", "socket,id=control,path=" + filepath.Join(sockets, "control"),
 	}
 	for _, path := range disks {
-		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,file="+path)
+		args = append(args, "-drive", "if=virtio,format=raw,cache=unsafe,discard=unmap,file="+path)
 	}
 	for _, name := range []string{"dmesg", "output", "control"} {
 		args = append(args, "-device", "virtserialport,chardev="+name+",name="+name)

@@ -337,7 +337,7 @@ const (
 	SuperPrimary                         // this node is or crashed as Primary
 	SuperClean                           // the activity log is empty
 	SuperFullSync                        // bitmaps are to be taken as all ones
-	SuperLegsDegraded                    // at least one leg is stale
+	SuperLegMissing                      // a leg is missing that may have newer data than what is here
 )
 
 // Row flags.

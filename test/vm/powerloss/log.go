@@ -24,6 +24,8 @@ const (
 const (
 	sectorMax = 4096
 	writeMax  = 64 << 20
+	// discardStep is how many bytes of a discard are cleared at once.
+	discardStep = 1 << 20
 )
 
 // ErrFormat is what all errors about a log's content wrap.
@@ -105,11 +107,17 @@ func (l *Log) data(e *Entry) error {
 	return err
 }
 
-// Apply does to disk what e has done. A discard changes nothing: the disk may keep what it held.
+// Apply does to disk what e has done. Of all that a disk may do at a discard, forgetting is what shows the most.
 func (e *Entry) Apply(disk io.WriterAt) error {
-	if len(e.Data) == 0 {
-		return nil
+	if !e.Discard {
+		_, err := disk.WriteAt(e.Data, e.Offset)
+		return err
 	}
-	_, err := disk.WriteAt(e.Data, e.Offset)
-	return err
+	zero := make([]byte, min(e.Length, discardStep))
+	for off, end := e.Offset, e.Offset+e.Length; off < end; off += int64(len(zero)) {
+		if _, err := disk.WriteAt(zero[:min(int64(len(zero)), end-off)], off); err != nil {
+			return err
+		}
+	}
+	return nil
 }
