@@ -41,7 +41,7 @@ func TestStopOverAHungDevice(t *testing.T) {
 	must(err)
 	flags.cores = []int{-1}
 	logging := rpc.NewLogging(logFlags...)
-	tgt, err := newTarget(flags, logging, newLogger(io.Discard, logging))
+	tgt, err := newTarget(flags, logging, newLogger(io.Discard, nil, logging))
 	must(err)
 	must(start(t.Context(), tgt, flags, stdio{out: new(bytes.Buffer), err: io.Discard}))
 	h := &hung{taken: make(chan struct{}, 1)}

@@ -125,9 +125,6 @@ func (s *Server) LeaveMemory(bytes int64) {
 	}
 }
 
-// Bucket is where a histogram counts a value.
-func Bucket(ticks uint64) int { return bucket(ticks) }
-
 // SessionResult is a session in iscsi_get_sessions.
 type SessionResult = sessionResult
 
