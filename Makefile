@@ -83,7 +83,7 @@ sim:
 ## make bench       Pollux, tgt and gotgt in turn: speed and server CPU per I/O; the helper of bdev/tcmur
 bench: build
 	@go run ./test/bench $(BENCHFLAGS)
-	@go test -run '^$$' -bench Helper ./bdev/tcmur
+	@go run ./test/bench -tcmur $(BENCHFLAGS)
 
 ## make deps        installs the Debian packages that tests need (root)
 deps:

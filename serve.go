@@ -7,15 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"time"
 
 	"golang.org/x/sys/unix"
 
 	"pollux/rpc"
 )
-
-// stopTimeout bounds the clean end: sessions that do not log out and I/O that does not drain for so long are given up.
-const stopTimeout = 20 * time.Second
 
 // serveCommand is `pollux serve`.
 func serveCommand(args []string, std stdio) int {
@@ -39,7 +35,7 @@ func serveCommand(args []string, std stdio) int {
 	out, words := newSink(std.out), newSink(std.err)
 	defer out.Close()
 	defer words.Close()
-	log := newLogger(words, logging)
+	log := newLogger(words, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
 	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
 	if err == nil {
@@ -63,13 +59,11 @@ func serve(flags serveFlags, logging *rpc.Logging, log *slog.Logger, std stdio) 
 	}
 	context.AfterFunc(stopped, forget)
 	if err := start(stopped, t, flags, std); err != nil {
-		return errors.Join(err, t.stop(context.Background()))
+		return errors.Join(err, t.stop())
 	}
 	<-stopped.Done()
 	log.Info("stopping: sessions are asked to log out, I/O is drained and flushed")
-	ctx, cancel := context.WithTimeout(context.Background(), stopTimeout)
-	defer cancel()
-	return t.stop(ctx)
+	return t.stop()
 }
 
 // start brings the target to where it serves: the RPC socket first, so that clients may configure while it waits.

@@ -154,8 +154,11 @@ func (c *loginConn) admit(l *TargetLogin) LoginStatus {
 	own := c.view.ownParams()
 	if !names.Discovery() {
 		t := c.view.target(names.TargetName)
-		if t == nil {
+		switch {
+		case t == nil:
 			return LoginNotFound
+		case t.node.gone.Load():
+			return LoginTargetRemoved
 		}
 		if !c.view.allows(t, c.tag, names.InitiatorName, c.sock.RemoteAddr().Addr()) {
 			return LoginAuthorizationFailure

@@ -163,7 +163,7 @@ func (c *conn) end() {
 	}
 	c.keeping = c.keeps()
 	c.state = connEnding
-	c.timer.Stop()
+	c.timer.Start(QuarantineAfter)
 	c.sock.Close()
 	c.dropReplies()
 	c.dropControls()
@@ -221,6 +221,7 @@ func (c *conn) settle() {
 	if s.conn == nil {
 		return
 	}
+	c.timer.Stop()
 	s.conn = nil
 	l.conns = without(l.conns, c)
 	l.exited++

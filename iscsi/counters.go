@@ -12,11 +12,13 @@ import (
 type Counters struct {
 	Events map[string]uint64 `json:"events"`
 	Faults map[string]uint64 `json:"faults"` // of PDUs, by cause
+	// Quarantine is no count but what is there now.
+	Quarantine Quarantine `json:"quarantine"`
 }
 
 // Counters reads the counters without waking a reactor.
 func (s *Server) Counters() Counters {
-	sum := Counters{map[string]uint64{}, map[string]uint64{}}
+	sum := Counters{map[string]uint64{}, map[string]uint64{}, s.Quarantine()}
 	for _, l := range s.locals {
 		for i := range l.counters {
 			sum.Events[counterNames[i]] += l.counters[i].Load()

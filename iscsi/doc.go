@@ -34,11 +34,15 @@
 // ErrorRecoveryLevel 0: the end of a connection is the end of its session's tasks. A session that has lost its connection is
 // kept without one for DefaultTime2Retain, with its nexus and its numbers (retain.go).
 //
+// A block device that does not answer holds up what waits for its tasks, but each wait has a bound in limits.go and an honest end: a
+// management function is rejected, a login is put off, a deletion and the end of the server name the device. Nothing is answered as
+// complete while a write could still land, and no buffer is used again before its device has answered (quarantine.go).
+//
 // # Files
 //
 //	wire:      bhs, codes, serial, digest, pdu (Decoder), validate, text, keys, params, negotiation, login, login_auth, chap
 //	control:   server, config, options, portal, initiator (groups), auth, target, counters, histogram, rpc, rpc_groups, rpc_targets, rpc_sessions, redirect
 //	sessions:  accept (login), home, session, conn, retain (sessions without a connection), local (per reactor), memory (who may have how much), limits
 //	commands:  dispatch, command, task, dataout, reply (Data-In, status), output (send queue)
-//	others:    control (PDUs without a task), tmf, nop, logout, sendtargets
+//	others:    control (PDUs without a task), tmf, nop, logout, sendtargets, quarantine (what hung devices keep)
 package iscsi

@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"slices"
 	"time"
 
 	"pollux/reactor"
@@ -36,13 +37,14 @@ type home struct {
 	nextTSIH uint16
 	perLocal []int // sessions per reactor
 	stopping bool
-	waiters  []waiter
+	waiters  []*waiter
 }
 
-// waiter is a control-plane call that waits until no session of a target is left (nil: no session at all).
+// waiter is a control-plane call that waits until no session of a target is left (nil: no session at all), or until its time is over.
 type waiter struct {
-	node *node
-	done func()
+	node  *node
+	done  func()
+	timer reactor.Timer
 }
 
 func newHome(s *Server, r *reactor.Reactor) *home {
@@ -184,33 +186,34 @@ func (h *home) endAll(n *node) {
 	}
 }
 
-// wait calls done when no session of n (nil: no session) is left.
-func (h *home) wait(n *node, done func()) {
-	h.waiters = append(h.waiters, waiter{n, done})
+// wait calls done when no session of n (nil: no session) is left, or after so long.
+func (h *home) wait(n *node, atMost time.Duration, done func()) {
+	w := &waiter{node: n, done: done}
+	w.timer.Bind(h.r, func() {
+		h.waiters = without(h.waiters, w)
+		w.done()
+	})
+	w.timer.Start(atMost)
+	h.waiters = append(h.waiters, w)
 	h.wakeWaiters()
 }
 
 func (h *home) wakeWaiters() {
-	kept := h.waiters[:0]
-	for _, w := range h.waiters {
-		if h.any(w.node) {
-			kept = append(kept, w)
-			continue
+	for _, w := range slices.Clone(h.waiters) {
+		if h.count(w.node) == 0 {
+			w.timer.Stop()
+			h.waiters = without(h.waiters, w)
+			w.done()
 		}
-		w.done()
 	}
-	clear(h.waiters[len(kept):])
-	h.waiters = kept
 }
 
-func (h *home) any(n *node) bool {
-	if n == nil {
-		return len(h.sessions) > 0
-	}
+// count is how many sessions of n (nil: sessions at all) there are.
+func (h *home) count(n *node) (sessions int) {
 	for _, s := range h.all {
-		if s.target != nil && s.target.node == n {
-			return true
+		if n == nil || s.target != nil && s.target.node == n {
+			sessions++
 		}
 	}
-	return false
+	return sessions
 }

@@ -61,7 +61,7 @@ func newLive(t *testing.T, reactors int) *live {
 	l.portal = l.server.Portals(1)[0].String()
 	t.Cleanup(func() {
 		defer cancel()
-		l.must(l.server.Close(context.Background()))
+		l.must(l.server.Close())
 		l.must(registry.Unregister("Malloc0"))
 		if held := l.server.Held(); len(held) > 0 {
 			t.Errorf("left after the end: %v", held)

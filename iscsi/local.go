@@ -28,7 +28,8 @@ type local struct {
 
 	counters [counterCount]atomic.Uint64 // written by this reactor, read by the control plane
 	faults   [FaultCount]atomic.Uint64   // written by this reactor, read by the control plane
-	exited   uint64                      // full-feature connections that have ended
+	stuck    stuck
+	exited   uint64 // full-feature connections that have ended
 
 	idle []func() // called when no connection is left
 }
@@ -75,36 +76,42 @@ const (
 	countSendTimeout
 	countRejects
 	countAborted
+	countTooManyManagement
+	countManagementTimeout
+	countQuarantined
 	counterCount
 )
 
 // counterNames are the members of iscsi_get_counters.
 var counterNames = [counterCount]string{
-	countAccepted:         "connections_accepted",
-	countAcceptRefused:    "connections_refused",
-	countAcceptErrors:     "accept_errors",
-	countLoginTimeout:     "login_timeouts",
-	countLoginRefused:     "logins_refused",
-	countRedirected:       "logins_redirected",
-	countSessions:         "sessions_opened",
-	countFailed:           "sessions_failed",
-	countContinued:        "sessions_continued",
-	countExpired:          "sessions_expired",
-	countDisplaced:        "sessions_displaced",
-	countWaitTimeout:      "login_waits_given_up",
-	countIgnoredCmdSN:     "commands_outside_window",
-	countCmdSNGap:         "command_gaps",
-	countStrayDataOut:     "stray_data_out",
-	countDataOutOrder:     "data_out_out_of_order",
-	countTooManyImmediate: "too_many_immediate",
-	countControlOverflow:  "unread_answers",
-	countStarved:          "waits_for_memory",
-	countTaskSetFull:      "task_set_full",
-	countNOPTimeout:       "nop_timeouts",
-	countDataOutTimeout:   "data_out_timeouts",
-	countSendTimeout:      "send_timeouts",
-	countRejects:          "rejects_sent",
-	countAborted:          "tasks_aborted",
+	countAccepted:          "connections_accepted",
+	countAcceptRefused:     "connections_refused",
+	countAcceptErrors:      "accept_errors",
+	countLoginTimeout:      "login_timeouts",
+	countLoginRefused:      "logins_refused",
+	countRedirected:        "logins_redirected",
+	countSessions:          "sessions_opened",
+	countFailed:            "sessions_failed",
+	countContinued:         "sessions_continued",
+	countExpired:           "sessions_expired",
+	countDisplaced:         "sessions_displaced",
+	countWaitTimeout:       "login_waits_given_up",
+	countIgnoredCmdSN:      "commands_outside_window",
+	countCmdSNGap:          "command_gaps",
+	countStrayDataOut:      "stray_data_out",
+	countDataOutOrder:      "data_out_out_of_order",
+	countTooManyImmediate:  "too_many_immediate",
+	countControlOverflow:   "unread_answers",
+	countStarved:           "waits_for_memory",
+	countTaskSetFull:       "task_set_full",
+	countNOPTimeout:        "nop_timeouts",
+	countDataOutTimeout:    "data_out_timeouts",
+	countSendTimeout:       "send_timeouts",
+	countRejects:           "rejects_sent",
+	countAborted:           "tasks_aborted",
+	countTooManyManagement: "too_many_management",
+	countManagementTimeout: "management_timeouts",
+	countQuarantined:       "tasks_quarantined",
 }
 
 func (l *local) count(c counter) { l.counters[c].Add(1) }

@@ -27,6 +27,8 @@ func (c *conn) startTimer(o Options) {
 func (c *conn) tick() {
 	p, now := &c.ping, c.local.r.Now()
 	switch {
+	case c.state == connEnding:
+		c.quarantine()
 	case p.leaving:
 		c.end()
 	case c.stalled(now):

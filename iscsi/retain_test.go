@@ -29,14 +29,20 @@ func (h *host) cut() {
 // rejoin opens the session again over another connection, as the session that it was.
 func (h *host) rejoin(at int, cid uint16) error {
 	h.g.t.Helper()
-	c := &h.session.Config
-	c.TSIH, c.CID = h.session.TSIH(), cid
-	c.CmdSN, _ = h.session.Window()
-	agreed := *h.session.Params()
-	c.Agreed = &agreed
-	h.start(at)
+	h.startAgain(at, cid)
 	h.g.Run()
 	return h.login
+}
+
+// startAgain begins what rejoin does.
+func (h *host) startAgain(at int, cid uint16) {
+	c := &h.session.Config
+	if c.TSIH == 0 {
+		agreed := *h.session.Params()
+		c.TSIH, c.Agreed = h.session.TSIH(), &agreed
+	}
+	c.CID, c.CmdSN = cid, h.g.server.ExpCmdSN(c.ISID)
+	h.start(at)
 }
 
 // states are the states of all sessions.
@@ -228,9 +234,11 @@ func TestWhatIsNotKept(t *testing.T) {
 		retain uint32
 		end    func(*host)
 	}{
-		"logout":      {20, func(h *host) { h.ask(iscsi.OpLogout, func(p *iscsi.PDU) { p.SetImmediate(true) }) }},
-		"no time":     {0, (*host).cut},
-		"cold reset":  {20, func(h *host) { h.ask(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetImmediate(true); p.SetFunction(7) }) }},
+		"logout":  {20, func(h *host) { h.ask(iscsi.OpLogout, func(p *iscsi.PDU) { p.SetImmediate(true) }) }},
+		"no time": {0, (*host).cut},
+		"cold reset": {20, func(h *host) {
+			h.ask(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetImmediate(true); p.SetFunction(7) })
+		}},
 		"no grace":    {20, func(h *host) { h.g.must(h.g.server.RequestLogout("disk1", 0)); h.g.Advance(2 * iscsi.LogoutGrace) }},
 		"no target":   {20, func(h *host) { h.g.must(h.g.server.DeleteTarget("disk1")) }},
 		"kept before": {20, func(h *host) { h.cut(); h.g.must(h.g.server.DeleteTarget("disk1")) }},
@@ -290,7 +298,7 @@ func TestOldestKeptSessionGivesWay(t *testing.T) {
 func TestKeptSessionsEndWithTheServer(t *testing.T) {
 	g := newRig(t, 2, nil)
 	g.newHost(0, nil).open(1).ready().cut()
-	g.must(g.server.Close(t.Context()))
+	g.must(g.server.Close())
 	g.wantStates("after the end")
 	g.close()
 }

@@ -2,7 +2,6 @@ package iscsi_test
 
 import (
 	"bytes"
-	"context"
 	"log/slog"
 	"testing"
 
@@ -73,7 +72,7 @@ func (g *rig) must(err error) {
 // close ends the server and requires that nothing is left of what went on.
 func (g *rig) close() {
 	g.t.Helper()
-	g.must(g.server.Close(context.Background()))
+	g.must(g.server.Close())
 	g.Run()
 	if held := g.server.Held(); len(held) > 0 {
 		g.t.Errorf("left after the end: %v", held)

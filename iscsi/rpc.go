@@ -7,6 +7,7 @@ import (
 	"syscall"
 
 	"pollux/rpc"
+	"pollux/scsi"
 )
 
 // invalid is the answer to everything that is wrong with an iscsi_* call: SPDK's text, then the cause.
@@ -24,6 +25,14 @@ func invalid(err error) error {
 func noTarget(err error) error {
 	if errors.Is(err, ErrNoTarget) {
 		return rpc.Errno(syscall.ENOENT, "")
+	}
+	return unanswered(err)
+}
+
+// unanswered is the answer of what takes things away when a block device has not answered in time: EBUSY, and what keeps it.
+func unanswered(err error) error {
+	if errors.Is(err, scsi.ErrUnanswered) {
+		return rpc.Errno(syscall.EBUSY, "%s", err)
 	}
 	return invalid(err)
 }
@@ -100,6 +109,9 @@ func (s *Server) writeConfig(context.Context) ([]rpc.ConfigEntry, error) {
 		entries = append(entries, rpc.ConfigEntry{Method: "iscsi_create_initiator_group", Params: initiatorGroupResultOf(g)})
 	}
 	for _, t := range c.targets {
+		if t.node.gone.Load() {
+			continue
+		}
 		entries = append(entries, rpc.ConfigEntry{Method: "iscsi_create_target_node", Params: targetResultOf(t)})
 		for _, to := range t.redirects {
 			entries = append(entries, rpc.ConfigEntry{Method: "iscsi_target_node_set_redirect", Params: to.params(t.Name)})

@@ -103,7 +103,9 @@ func (s *Server) registerTargets(r *rpc.Server) {
 	do(r, rpc.Runtime, "iscsi_target_node_add_lun", func(p addLUNParams) error {
 		return s.AddLUN(p.Name, lunParams{p.BdevName, p.LUN, p.PTPLFile}.spec())
 	}, "target_node_add_lun")
-	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", func(p removeLUNParams) error { return s.RemoveLUN(p.Name, int(p.LUN)) })
+	do(r, rpc.Runtime, "iscsi_target_node_remove_lun", func(p removeLUNParams) error {
+		return unanswered(s.RemoveLUN(p.Name, int(p.LUN)))
+	})
 	do(r, rpc.Runtime, "iscsi_target_node_add_pg_ig_maps", s.rpcAddMaps, "add_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_remove_pg_ig_maps", s.rpcRemoveMaps, "delete_pg_ig_maps")
 	do(r, rpc.Runtime, "iscsi_target_node_set_auth", s.rpcTargetAuth, "set_iscsi_target_node_auth")

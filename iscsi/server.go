@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pollux/reactor"
 	"pollux/scsi"
@@ -235,32 +238,82 @@ const versionDescriptor = 0x0960
 var ErrNoTarget = errors.New("target node does not exist")
 
 // DeleteTarget ends the target's sessions, and returns when nothing of it can reach a block device any more. It holds nobody up
-// meanwhile; until then the name is taken.
+// meanwhile; until then the name is taken, and nobody logs in. With scsi.ErrUnanswered a block device has not answered in time: the
+// target stays, lets nobody in, and DeleteTarget may be called again.
 func (s *Server) DeleteTarget(name string) error {
-	var t *Target
-	if err := s.change(func(c *config) error {
-		if t = c.target(fullName(name, c.options.NodeBase)); t == nil {
-			return fmt.Errorf("%s: %w", name, ErrNoTarget)
-		}
-		c.targets = replaced(c.targets, t, nil)
-		return nil
-	}); err != nil {
+	t, err := s.condemn(name)
+	if err != nil {
 		return err
 	}
-	t.node.gone.Store(true)
-	err := s.home.r.Do(func(done func()) {
-		s.home.endAll(t.node)
-		s.home.wait(t.node, done)
+	left, err := s.awaitSessions(t.node, EndTimeout, func() { s.home.endAll(t.node) })
+	if err != nil {
+		return err
+	}
+	if left > 0 {
+		return fmt.Errorf("target node %s: %w", t.Name, s.unended(left, t))
+	}
+	if err := t.node.device.Close(); err != nil {
+		return fmt.Errorf("target node %s: %w", t.Name, err)
+	}
+	return s.change(func(c *config) error {
+		if slices.Contains(c.targets, t) {
+			c.targets = replaced(c.targets, t, nil)
+		}
+		return nil
 	})
-	return errors.Join(err, t.node.device.Close())
+}
+
+// condemn lets nobody log in to a target any more.
+func (s *Server) condemn(name string) (*Target, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.view.Load()
+	t := c.target(fullName(name, c.options.NodeBase))
+	if t == nil {
+		return nil, fmt.Errorf("%s: %w", name, ErrNoTarget)
+	}
+	t.node.gone.Store(true)
+	return t, nil
+}
+
+// awaitSessions runs start on the home reactor and waits until no session of n (nil: no session) is left, or for so long. It returns how many
+// are left.
+func (s *Server) awaitSessions(n *node, atMost time.Duration, start func()) (left int, err error) {
+	h := s.home
+	err = h.r.Do(func(done func()) {
+		start()
+		h.wait(n, atMost, func() {
+			left = h.count(n)
+			done()
+		})
+	})
+	return left, err
+}
+
+// unended says which block devices keep sessions of the targets from ending.
+func (s *Server) unended(sessions int, targets ...*Target) error {
+	var parts []string
+	for _, t := range targets {
+		devices, err := t.node.device.Unanswered()
+		if err != nil {
+			return err
+		}
+		for _, name := range slices.Sorted(maps.Keys(devices)) {
+			parts = append(parts, fmt.Sprintf("bdev %s keeps %d requests", name, devices[name]))
+		}
+	}
+	return fmt.Errorf("%d sessions have not ended after %v: %s: %w", sessions, EndTimeout, strings.Join(parts, ", "), scsi.ErrUnanswered)
 }
 
 // changeTarget replaces a target by a changed copy.
 func (s *Server) changeTarget(name string, make func(*config, *Target) error) error {
 	return s.change(func(c *config) error {
 		t := c.target(fullName(name, c.options.NodeBase))
-		if t == nil {
+		switch {
+		case t == nil:
 			return fmt.Errorf("%s: %w", name, ErrNoTarget)
+		case t.node.gone.Load():
+			return fmt.Errorf("%s: %w", name, errDeleted)
 		}
 		copied := *t
 		if err := make(c, &copied); err != nil {
@@ -270,6 +323,9 @@ func (s *Server) changeTarget(name string, make func(*config, *Target) error) er
 		return nil
 	})
 }
+
+// errDeleted is what changes of a target hear whose deletion has begun.
+var errDeleted = errors.New("target node is being deleted")
 
 // device is the living part of a target.
 func (s *Server) device(name string) (*node, error) {
@@ -287,6 +343,9 @@ func (s *Server) AddLUN(target string, l LUNSpec) error {
 	n, err := s.device(target)
 	if err != nil {
 		return err
+	}
+	if n.gone.Load() {
+		return fmt.Errorf("%s: %w", target, errDeleted)
 	}
 	_, err = n.device.AddLUN(int(l.LUN), l.BdevName, l.options())
 	return err
@@ -312,23 +371,9 @@ func (s *Server) RequestLogout(name string, tag int32) error {
 }
 
 // Close ends the server: no new connections, a request to log out to all initiators, LogoutGrace to do so, then the end of what is left.
-// It returns when nothing refers to a device any more, or when the context ends: then a device has kept a request for too long,
-// and what it has is left alone.
-func (s *Server) Close(ctx context.Context) error {
-	if ctx.Done() == nil {
-		return s.close()
-	}
-	ended := make(chan error, 1)
-	go func() { ended <- s.close() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("iscsi: sessions are still ending: %w", ctx.Err())
-	}
-}
-
-func (s *Server) close() error {
+// It returns when nothing refers to a device any more, or after LogoutGrace and EndTimeout with scsi.ErrUnanswered: then a device has kept
+// a request for too long, and what it has is left alone.
+func (s *Server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -342,13 +387,19 @@ func (s *Server) close() error {
 	for _, g := range c.portalGroups {
 		g.stop()
 	}
-	// The grace of the request ends the sessions that do not log out, so that this wait has an end.
+	// The grace of the request ends the sessions that do not log out.
 	err := s.home.r.Call(func() {
 		s.home.stopping = true
 		s.home.endFailed()
 	})
 	err = errors.Join(err, s.each(func(l *local) { l.shut(); l.askLogout(nil, 0, LogoutGrace) }))
-	err = errors.Join(err, s.home.r.Do(func(done func()) { s.home.wait(nil, done) }))
+	left, waited := s.awaitSessions(nil, LogoutGrace+EndTimeout, func() {})
+	if err = errors.Join(err, waited); err != nil {
+		return err
+	}
+	if left > 0 {
+		return fmt.Errorf("iscsi: %w", s.unended(left, c.targets...))
+	}
 	for _, l := range s.locals {
 		err = errors.Join(err, l.r.Do(func(done func()) { l.whenIdle(done) }))
 	}

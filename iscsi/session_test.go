@@ -2,7 +2,6 @@ package iscsi_test
 
 import (
 	"bytes"
-	"context"
 	"fmt"
 	"testing"
 	"time"
@@ -159,7 +158,7 @@ func TestLogout(t *testing.T) {
 func TestServerAsksForLogoutAtItsEnd(t *testing.T) {
 	g := newRig(t, 2, nil)
 	h := g.newHost(0, nil).open(1)
-	g.must(g.server.Close(context.Background()))
+	g.must(g.server.Close())
 	g.Run()
 	if len(h.asyncs) != 1 || h.asyncs[0] != iscsi.AsyncRequestLogout || !h.ended {
 		t.Errorf("asynchronous events %v, ended %v", h.asyncs, h.ended)

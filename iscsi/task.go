@@ -43,6 +43,7 @@ type task struct {
 	pieces [DataPiecesMax][]byte
 	nbufs  int
 	held   int64 // bytes accounted for
+	stuck  bool  // quarantined
 	extra  bool  // to local.extra, not to the connection's share
 
 	sent reactor.Message // the memory of the answer has left
@@ -67,12 +68,12 @@ func (l *local) getTask(c *conn) *task {
 
 // growTasks is the one place where tasks are allocated.
 func (l *local) growTasks() {
-	slab := make([]task, TaskSlab)
+	slab := make([]task, taskSlab)
 	first := uint32(len(l.tasks.all))
 	for i := range slab {
 		l.tasks.all = append(l.tasks.all, &slab[i])
 	}
-	for i := TaskSlab - 1; i >= 0; i-- { // the lowest id comes out of the list first
+	for i := taskSlab - 1; i >= 0; i-- { // the lowest id comes out of the list first
 		t := &slab[i]
 		t.local, t.id = l, first+uint32(i)
 		t.output.task = t
@@ -88,6 +89,7 @@ func (t *task) leave() {
 		return
 	}
 	c := t.conn
+	t.unstick()
 	t.putMemory()
 	c.removeTask(t)
 	t.state, t.conn, t.prev = taskFree, nil, nil

@@ -6,10 +6,15 @@ import (
 )
 
 // management is one Task Management Function Request under way. They are rare and bounded (ManagementMax), so each is allocated.
+//
+// "Function complete" promises that no write of an affected task reaches a device any more, so it waits for devices. One that does not
+// answer within ManagementTimeout makes the function rejected: the tasks stay aborted, their memory stays theirs, and the initiator
+// knows that the function has not done what it asked for.
 type management struct {
 	scsi.Management
-	conn *conn
-	itt  uint32
+	conn  *conn
+	itt   uint32
+	timer reactor.Timer
 }
 
 // manage starts a Task Management Function Request (RFC 7143 11.5). On one connection every earlier command has arrived, so the
@@ -36,11 +41,14 @@ func (c *conn) manage(h *BHS) {
 		c.sayManaged(m, scsi.ResponseNotSupported, false)
 		return
 	}
-	if c.managing >= ManagementMax {
+	if c.managing+c.session.nexus.Abandoned() >= ManagementMax {
+		c.local.count(countTooManyManagement)
 		c.sayManaged(m, scsi.ResponseRejected, false)
 		return
 	}
 	c.managing++
+	m.timer.Bind(c.local.r, m.giveUp)
+	m.timer.Start(ManagementTimeout)
 	c.session.nexus.Manage(&m.Management)
 }
 
@@ -85,12 +93,23 @@ func (c *conn) cancelTasks(about func(*task) bool) {
 // done answers when no affected task can reach a device any more.
 func (m *management) done() {
 	c := m.conn
+	m.timer.Stop()
 	c.managing--
 	cold := m.Function == scsi.FunctionTargetColdReset && m.Response == scsi.ResponseComplete
 	c.sayManaged(m, m.Response, cold)
 	if cold {
 		c.local.server.endSessions(c.session.target.node)
 	}
+	c.settle()
+}
+
+// giveUp answers that a device has not let the function complete.
+func (m *management) giveUp() {
+	c := m.conn
+	c.local.count(countManagementTimeout)
+	m.Abandon()
+	c.managing--
+	c.sayManaged(m, scsi.ResponseRejected, false)
 	c.settle()
 }
 

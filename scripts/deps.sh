@@ -26,6 +26,7 @@ kmod             | depmod                | guest: its modules
 # package | program that shows it is there (relative to its folder in the cache) | what for
 unpacked='
 tgt              | usr/sbin/tgtd         | benchmarks and the test kit itself: the peer to compare with
+drbd-utils       | sbin/drbdmeta        | replication metadata: drbdmeta, which reads those of DRBD
 tcmu-runner      | usr/lib              | bdev/tcmur: handlers as Debian builds them
 '
 # Shared libraries of the unpacked ones.

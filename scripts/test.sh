@@ -47,7 +47,7 @@ race() {
 benchonce() { on_units -timeout 300s -run '^$' -bench . -benchtime 1x; }
 fuzz() { FUZZTIME=$fuzztime scripts/fuzz.sh; }
 # What waits more than it computes runs many at a time.
-live() { drive target quickstart fault bench gate -parallel 8; }
+live() { drive target quickstart fault bench gate md -parallel 8; }
 # The gate once more, with every sequence number about to wrap, DataSN and R2TSN too; allocations count in the plain build alone.
 wrap() { POLLUX_FIRST_SN=$near_wrap POLLUX_TEST_TAGS=invariants drive gate -tags invariants -parallel 8 -skip '^TestAllocation$'; }
 # The cluster in simulation: POLLUX_SIM_SEEDS seeds, transcripts, coverage, every mutation.

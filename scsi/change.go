@@ -9,6 +9,8 @@ type change struct {
 	from  *reactor.Reactor
 	nexus *Nexus // nil: the control plane asks
 	epoch uint64 // of the path it comes from
+	// bounded: the change is refused as BUSY when changesMax wait already. Those of tasks are bounded by the tasks.
+	bounded bool
 
 	apply func(old *state) effect // on home
 	done  func(effect)            // on from
@@ -42,11 +44,16 @@ type fence struct {
 // changeQueue is the line at a LUN's home reactor, which makes one change at a time.
 type changeQueue struct {
 	first, last *change
+	waiting     int
 	busy        bool
 	epoch       uint64
 	closed      bool
 	idle        func() // the control plane waits for the end of the change under way
 }
+
+// changesMax is how many changes may wait at a LUN's home reactor for one more that is bounded. They wait while a device does not answer
+// what a fence waits for.
+const changesMax = 1024
 
 // ask sends c to the home reactor (on c.from).
 func (l *LUN) ask(c *change) {
@@ -69,12 +76,17 @@ func (c *change) step() {
 		c.answer(effect{status: StatusCheckCondition, sense: senseLUNNotSupported, field: -1})
 		return
 	}
+	if c.bounded && q.waiting >= changesMax {
+		c.answer(effect{status: StatusBusy, field: -1})
+		return
+	}
 	if q.last == nil {
 		q.first = c
 	} else {
 		q.last.next = c
 	}
 	q.last = c
+	q.waiting++
 	c.lun.advance()
 }
 
@@ -95,6 +107,7 @@ func (l *LUN) advance() {
 	if q.first == nil {
 		q.last = nil
 	}
+	q.waiting--
 	q.busy = true
 	e := c.apply(l.state.Load())
 	if e.persist {
@@ -141,7 +154,7 @@ func (l *LUN) closeChanges(done func()) {
 		c.answer(effect{status: StatusCheckCondition, sense: senseLUNNotSupported, field: -1})
 		c = next
 	}
-	q.first, q.last = nil, nil
+	q.first, q.last, q.waiting = nil, nil, 0
 	if q.busy {
 		q.idle = done
 		return
@@ -159,6 +172,7 @@ func (l *LUN) dropFenced(f *fence) {
 		c.next = nil
 		switch {
 		case c.nexus != nil && f.affects(c.nexus.key) && c.epoch < q.epoch:
+			q.waiting--
 			c.answer(effect{status: StatusTaskAborted})
 		case first == nil:
 			first, last = c, c
@@ -286,8 +300,13 @@ func (n *notice) acknowledged() {
 	}
 }
 
-// forget releases what n held on the LUN and does not outlive it; done runs on n's reactor.
+// forget releases what n held on the LUN and does not outlive it; done runs on n's reactor. All tasks of n have ended, so none can make it
+// hold anything any more: who holds nothing does not wait for the changes of others.
 func (l *LUN) forget(n *Nexus, done func()) {
+	if l.state.Load().without(n.key) == nil {
+		done()
+		return
+	}
 	l.ask(&change{
 		from:  n.r,
 		apply: func(old *state) effect { return effect{next: old.without(n.key)} },

@@ -82,8 +82,9 @@ type Device struct {
 	changing sync.Mutex // held while the LUN table changes, which may take long
 	closed   bool
 
-	mu   sync.Mutex // held for an instant
-	luns []*LUN     // in order of number
+	mu      sync.Mutex // held for an instant
+	luns    []*LUN     // in order of number
+	leaving []*removal // of LUNs that were removed and whose block devices have not answered everything
 }
 
 // outpost is what a device has on one reactor; it belongs to that reactor.
@@ -295,57 +296,6 @@ func everybody(s Sense, except *Nexus) func(nexusKey) (Sense, bool) {
 	return func(k nexusKey) (Sense, bool) { return s, except == nil || k != except.key }
 }
 
-// RemoveLUN takes a LUN away: its tasks end, and when RemoveLUN returns nothing of it can reach the block device any more.
-func (d *Device) RemoveLUN(number int) error {
-	if err := d.removeLUN(func(l *LUN) bool { return l.number == number }); err != nil {
-		return fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
-	}
-	return nil
-}
-
-func (d *Device) removeLUN(is func(*LUN) bool) error {
-	d.changing.Lock()
-	defer d.changing.Unlock()
-	luns := d.table()
-	i := slices.IndexFunc(luns, is)
-	if i < 0 {
-		return ErrNotFound
-	}
-	l := luns[i]
-	d.setTable(slices.Delete(luns, i, i+1))
-	if err := l.home.Do(l.closeChanges); err != nil {
-		return err
-	}
-	for id, r := range d.group.Reactors() {
-		if err := r.Do(func(done func()) { d.outposts[id].hide(l.paths[id], done) }); err != nil {
-			return err
-		}
-	}
-	l.close()
-	return nil
-}
-
-// hide takes the LUN behind p away from the nexuses on this reactor, and ends its tasks (on the reactor).
-func (o *outpost) hide(p *path, done func()) {
-	o.paths = slices.DeleteFunc(o.paths, func(x *path) bool { return x == p })
-	left := 1
-	ended := func() {
-		left--
-		if left == 0 {
-			done()
-		}
-	}
-	for _, u := range p.units {
-		u.nexus.orphan(u)
-		left++
-		u.abortAll(abortRemoved, nil)
-		u.endDrained(nil, ended)
-	}
-	p.units = nil
-	o.lunsChanged()
-	ended()
-}
-
 // close gives back what openLUN and openPaths have taken; nobody uses it.
 func (l *LUN) close() {
 	l.closePaths()
@@ -362,7 +312,8 @@ func (l *LUN) closePaths() {
 	}
 }
 
-// Close removes all LUNs and the device. Its nexuses must have been closed: ErrBusy otherwise.
+// Close removes all LUNs and the device. Its nexuses must have been closed: ErrBusy otherwise. With ErrUnanswered the device stays, and
+// Close may be called again.
 func (d *Device) Close() error {
 	if err := d.checkUnused(); err != nil {
 		return err
@@ -370,6 +321,11 @@ func (d *Device) Close() error {
 	for _, l := range d.LUNs() {
 		if err := d.RemoveLUN(l.Number); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
+		}
+	}
+	for _, v := range d.onTheirWay() {
+		if err := v.await(); err != nil {
+			return fmt.Errorf("scsi device %s: lun %d: %w", d.name, v.lun.number, err)
 		}
 	}
 	d.set.mu.Lock()

@@ -33,14 +33,17 @@
 //   - A task that is itself at a home reactor is not waited for (it may be this change it waits for). A reactor's messages arrive in
 //     order, so when all have acknowledged, what fenced nexuses had sent before is in the home's queue, and is dropped.
 //   - Nexus.Close and RemoveLUN end everything of a nexus or a LUN, and return when it has ended.
+//   - A block device that does not answer lets none of this end, for what it was given may still be written. So whoever waits has a bound, and
+//     hears that it is not done: RemoveLUN by ErrUnanswered, a management function that the transport abandons, by its rejection.
 //
 // Registrations made with APTPL are written to the LUN's ptpl_file (LUNOptions), by a goroutine, before the snapshot that has them is
 // published. Until then the LUN's other changes wait, a reset too; I/O does not.
 //
 // # Task set
 //
-// QUERY, ABORT and CLEAR work on one task set per LUN (TST 0). Simple tasks may be reordered at will (QUEUE ALGORITHM MODIFIER 1). Ordered and
-// head of queue tasks take their place among the tasks of their nexus; between nexuses there is no order but that of the answers.
+// There is one task set per LUN (TST 0). Simple tasks may be reordered at will (QUEUE ALGORITHM MODIFIER 1). Ordered and head of queue tasks
+// take their place among the tasks of their nexus; an ordered task then asks the LUN's home reactor for its turn (turn.go), during which
+// nothing of other nexuses is under way on any reactor. Simple tasks pay one branch for that.
 //
 // # Tables
 //
@@ -51,7 +54,8 @@
 //
 // # Files
 //
-// task.go, management.go and device.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task; attention.go the
-// unit attentions. lun.go and change.go are what is shared; reservation.go is the rules of persistent reservations as a pure function; ptpl.go is their file. transfer.go,
-// sbc.go and steps.go move blocks: one request, or several. inquiry.go tells who a LUN is. rpc.go lists devices.
+// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a
+// task; attention.go the unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go
+// is the rules of persistent reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one
+// request, or several. inquiry.go tells who a LUN is. rpc.go lists devices.
 package scsi

@@ -38,10 +38,11 @@ type Management struct {
 	Response Response
 	Done     func(*Management)
 
-	nexus *Nexus
-	msg   reactor.Message
-	bound bool
-	left  int // logical units that have not answered
+	nexus     *Nexus
+	msg       reactor.Message
+	bound     bool
+	left      int  // logical units that have not answered
+	abandoned bool // the transport does not wait any more
 }
 
 // Manage starts m. When Done is called no task that it affects can reach a device any more, on any reactor; tasks it ended have
@@ -52,7 +53,7 @@ func (n *Nexus) Manage(m *Management) {
 		m.msg.Bind(func() { m.finish() })
 		m.bound = true
 	}
-	m.nexus, m.Response, m.left = n, ResponseComplete, 1
+	m.nexus, m.Response, m.left, m.abandoned = n, ResponseComplete, 1, false
 	n.managing++
 	switch m.Function {
 	case FunctionTargetWarmReset, FunctionTargetColdReset:
@@ -140,13 +141,16 @@ func (m *Management) fenceAll(u *unit, what func(*state, *Nexus) effect) {
 	m.left++
 	n := m.nexus
 	u.lun.ask(&change{
-		from: n.r,
+		from: n.r, bounded: true,
 		apply: func(old *state) effect {
 			e := what(old, n)
 			e.fence = &fence{affects: func(nexusKey) bool { return true }, abort: true, by: n, taskAborted: old.mode.taskAborted}
 			return e
 		},
 		done: func(e effect) {
+			if e.status == StatusBusy {
+				m.Response = ResponseRejected
+			}
 			if e.status == StatusCheckCondition && m.Function != FunctionTargetWarmReset && m.Function != FunctionTargetColdReset {
 				m.Response = ResponseNoLUN // It was removed meanwhile.
 			}
@@ -187,7 +191,24 @@ func (m *Management) respond(r Response) {
 
 func (m *Management) finish() {
 	n := m.nexus
+	if m.abandoned {
+		n.abandoned--
+		return
+	}
 	n.managing--
 	m.Done(m)
 	n.closeIfQuiet()
 }
+
+// Abandon gives up waiting for m, which has not answered, because a device does not: Done will not be called, and m must not be used
+// again. What m has begun goes on: the tasks that it ends stay aborted, and what they have in the device ends when that answers.
+func (m *Management) Abandon() {
+	n := m.nexus
+	m.abandoned = true
+	n.managing--
+	n.abandoned++
+	n.closeIfQuiet()
+}
+
+// Abandoned is how many management functions were abandoned that the devices still hold up.
+func (n *Nexus) Abandoned() int { return n.abandoned }

@@ -127,7 +127,7 @@ func (l *LUN) openPTPL() (reservations, error) {
 	return l.ptpl.load()
 }
 
-// closePTPL gives the file's name back; nothing is being written. Control plane.
+// closePTPL gives the file's name back; nothing is being written.
 func (l *LUN) closePTPL() {
 	if l.ptpl != nil {
 		l.device.set.putFile(l.ptpl.path)

@@ -5,7 +5,9 @@
 //	quickstart   what the README tells a newcomer to do, and what a user sees of the program
 //	conformance  libiscsi's iscsi-test-cu, suite by suite, against a list of what is expected
 //	interop      libiscsi's programs and qemu-img
-//	vm           the Linux kernel's initiator in an emulated guest
+//	md           `pollux replicated md` on files and block devices, and against DRBD's own drbdmeta
+//	drbdmeta     what drbdmeta prints, for md and vm
+//	vm           the Linux kernel's initiator, and its DRBD, in an emulated guest
 //	summary      a program: what a person wants of go test -json
 //	bench        a program: Pollux, tgt and gotgt in turn
 //

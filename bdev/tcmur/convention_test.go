@@ -63,8 +63,8 @@ func TestOverlaps(t *testing.T) {
 	}
 }
 
-// TestLockAfterOpen: a handler with a lock has it taken after each open, unless that is turned off. The test handler async serves
-// nobody without.
+// TestLockAfterOpen: a handler with a lock has it taken after each open, and given back before a clean close, unless that is turned
+// off. The test handler async serves nobody without.
 func TestLockAfterOpen(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
 	cfg := "async/" + filepath.Join(t.TempDir(), "disk")
@@ -82,6 +82,13 @@ func TestLockAfterOpen(t *testing.T) {
 		waitFor(t, "restart", func() bool { return s.copyReport().Restarts == i+1 && s.copyReport().State == "up" })
 	}
 	c.want(bdev.StatusOK, c.write(0, 1, 1))
+	if err := l.module.Delete("locked"); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "lines", func() bool { return strings.Count(l.logged.String(), "closed without a lock") == 2 })
+	if strings.Contains(l.logged.String(), "closed under its lock") {
+		t.Error("it was closed under its lock")
+	}
 }
 
 // TestWriteCache: the device says of its write cache what the handler says.
@@ -114,7 +121,7 @@ func TestResize(t *testing.T) {
 	if err := l.module.Resize("fixed", 8<<20); !errors.Is(err, syscall.EOPNOTSUPP) {
 		t.Errorf("a handler without reconfig: %v", err)
 	}
-	l.bad("fenced")
+	l.badFor("fenced", 0)
 	for _, size := range []uint64{8 << 20, 2 << 20} {
 		if err := l.module.Resize("bad", size); err == nil || !strings.Contains(err.Error(), "refuses") {
 			t.Errorf("a handler that refuses: %v", err)
@@ -128,7 +135,7 @@ func TestResize(t *testing.T) {
 // TestSizeOfHandler: a handler that learns of another size tells it, and whoever uses the device hears of it.
 func TestSizeOfHandler(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
-	s := l.bad("grow1")
+	s := l.badFor("grow1", 0)
 	var told atomic.Int32
 	desc, err := l.registry.Open("bad", bdev.OpenOptions{Event: func(e bdev.Event) {
 		if e == bdev.EventResize {
@@ -155,7 +162,7 @@ func TestSizeOfHandler(t *testing.T) {
 // aborted at once; others work.
 func TestCompareAndWriteIsNotRepeated(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
-	s := l.bad("segv")
+	s := l.badFor("segv", 0)
 	c := l.open(0, "bad")
 	caw := func(lba uint64, compare, data byte) bdev.Request {
 		return bdev.Request{Op: bdev.OpCompareAndWrite, LBA: lba, Blocks: 1, Compare: l.memory(1, compare), Data: l.memory(1, data)}

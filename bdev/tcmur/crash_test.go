@@ -131,7 +131,7 @@ func TestFlood(t *testing.T) {
 	for _, mode := range []string{"flood1", "complain1"} {
 		t.Run(mode, func(t *testing.T) {
 			l := newLive(t, reactor.ModeAdaptive)
-			s := l.bad(mode)
+			s := l.badFor(mode, 0)
 			c := l.open(0, "bad")
 			c.want(bdev.StatusOK, c.write(trigger, 1, 1))
 			waitFor(t, "dropped line", func() bool { return s.launch.logs.dropped.Load() > 10_000 })
@@ -319,7 +319,7 @@ func TestNothingLeaks(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
 	before := -1
 	for i := range 8 {
-		s := l.bad("segv1")
+		s := l.badFor("segv1", 0)
 		c := l.open(i%2, "bad")
 		c.want(bdev.StatusOK, c.write(trigger, 1, 1))
 		if n := len(processesWith(s.launch.cfg)); n != 1 {

@@ -12,7 +12,9 @@
 // helper) that supplies the functions which handlers expect of their host. The target stays pure Go and shares with it one
 // memfd, sealed against resizing, and trusts nothing that it reads there: which requests are in flight, how long they are and
 // whose memory they use is in the queue's own table, and a completion that does not match it ends the helper. The helper has a
-// process group of its own, no new privileges, may make threads but no processes, and may signal nobody.
+// process group of its own, no new privileges, may make threads but no processes, may signal nobody, and is what the kernel
+// kills first when memory is short. That confines accidents. What means harm must not run as the target's user: the parameter
+// user names another.
 //
 // # A request
 //
@@ -38,11 +40,18 @@
 // packaged handler is known to corrupt or to die on are refused by their header (image.go). For handlers that may keep data in
 // their process, requests that were not flushed before the crash may be lost: who uses the device is told.
 //
+// # The end
+//
+// From the moment that a device is being removed, or the target begins to end (bdev.Module.Ending), no helper is started any
+// more and a request has leavingPatience; then its helper is killed and what it had is answered. When the last request has ended
+// the handler is closed, within stopPatience; at the end of the target all of them beside one another. A helper whose target is
+// gone closes its handler and ends by itself.
+//
 // # Files
 //
 //   - region.go, ring.go: the shared memory and the target's side of a ring; all of unsafe is there and in pipe.go
 //   - disk.go, queue.go, program.go, status.go: the data plane
-//   - supervisor.go, recover.go: helpers come and go; helper.go: one process; logs.go: what it prints
+//   - supervisor.go, recover.go: helpers come and go; resize.go; helper.go: one process; logs.go: what it prints
 //   - tcmur.go, handlers.go, image.go: devices are made, handlers found, images checked; rpc.go: the RPC methods
 //   - helper: the C program; its abi.h is what it agrees on with handlers, region.h with the target
 package tcmur

@@ -92,7 +92,7 @@ func TestCloseSideBySide(t *testing.T) {
 // TestCloseHangs: a handler that does not close is killed, and the log says so.
 func TestCloseHangs(t *testing.T) {
 	l := newLive(t, reactor.ModeAdaptive)
-	s := l.bad("hangclose")
+	s := l.badFor("hangclose", 0)
 	if err := l.module.Delete("bad"); err != nil {
 		t.Fatal(err)
 	}

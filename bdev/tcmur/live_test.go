@@ -75,11 +75,17 @@ func (l *live) create(o Options) *supervisor {
 	return s
 }
 
-// bad makes a misbehaving device of 4 MiB.
+// bad makes a misbehaving device of 4 MiB, which may hang: its timeout is short.
 func (l *live) bad(mode string) *supervisor {
 	l.t.Helper()
+	return l.badFor(mode, time.Second)
+}
+
+// badFor makes one with a timeout; 0 is the default, for what must not count as hanging on a busy machine.
+func (l *live) badFor(mode string, timeout time.Duration) *supervisor {
+	l.t.Helper()
 	return l.create(Options{
-		Name: "bad", Cfg: "bad/" + mode + "@" + filepath.Join(l.t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Second, RestartsMax: 1000,
+		Name: "bad", Cfg: "bad/" + mode + "@" + filepath.Join(l.t.TempDir(), "disk"), Size: 4 << 20, Timeout: timeout, RestartsMax: 1000,
 	})
 }
 

@@ -330,14 +330,19 @@ func (m *Module) Restart(name string) error {
 	return s.give(order{restart: true})
 }
 
+// PID is the process ID of a device's helper, 0 while there is none. Errors: ENODEV.
+func (m *Module) PID(name string) (int, error) {
+	s, err := m.lookup(name)
+	if err != nil {
+		return 0, err
+	}
+	return s.copyReport().PID, nil
+}
+
 func (m *Module) lookup(name string) (*supervisor, error) {
-	dev, err := m.registry.Lookup(name)
+	_, d, err := bdev.LookupOf[*disk](m.registry, name, "a tcmur device")
 	if err != nil {
 		return nil, err
-	}
-	d, ours := dev.Spec().Backend.(*disk)
-	if !ours {
-		return nil, fmt.Errorf("bdev %s is not a tcmur device: %w", name, syscall.ENODEV)
 	}
 	return d.supervisor, nil
 }

@@ -73,3 +73,19 @@ func TestGeneratorsAreRead(t *testing.T) {
 		t.Error("a pattern that matches nothing is accepted")
 	}
 }
+
+// TestTcmurRound shows that the comparison of handlers runs from end to end; what it measures is not looked at.
+func TestTcmurRound(t *testing.T) {
+	target.NeedProgram(t, "gcc", "make")
+	target.Run(t, time.Minute, "make", "-s", "-C", target.Root(), "helper")
+	b := bench{tcmur: true, loads: loads, dir: t.TempDir(), rounds: 2, duration: 50 * time.Millisecond, progress: io.Discard}
+	var text strings.Builder
+	if err := b.compare(t.Context(), &text); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"| 4k-read-32 | null | ", "| 4k-write-1 | aio | ", "- 4k-write-32, file: "} {
+		if !strings.Contains(text.String(), want) {
+			t.Errorf("no %q in:\n%s", want, text.String())
+		}
+	}
+}

@@ -8,6 +8,8 @@
 // The server's processor time comes from the kernel's accounting, and for Pollux from its reactors' busy ticks as well, both
 // read while the load is steady. The report is a table in Markdown: medians, with the lowest and highest round.
 //
+// With -tcmur it compares handlers of bdev/tcmur with aio instead, at the block layer: tcmur.go.
+//
 // main.go reads the flags and goes round; load.go names the loads; generator.go runs the generator; measure.go is one turn;
 // report.go prints.
 package main

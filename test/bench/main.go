@@ -24,6 +24,8 @@ type bench struct {
 	mode        string
 	serverCores string
 	clientCores string
+	tcmur       bool   // compare the handlers of bdev/tcmur with aio instead of servers
+	dir         string // of the file for that; empty: the temporary folder
 	generator   generator
 	progress    io.Writer
 }
@@ -39,12 +41,23 @@ func main() {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(2)
 	}
-	results, err := b.run(ctx)
-	if err != nil {
+	if err := b.compare(ctx, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
 		os.Exit(1)
 	}
-	report(os.Stdout, b, results)
+}
+
+// compare measures and prints.
+func (b bench) compare(ctx context.Context, w io.Writer) error {
+	if b.tcmur {
+		return b.runTcmur(ctx, w)
+	}
+	results, err := b.run(ctx)
+	if err != nil {
+		return err
+	}
+	report(w, b, results)
+	return nil
 }
 
 func parse(args []string) (bench, error) {
@@ -58,6 +71,8 @@ func parse(args []string) (bench, error) {
 	flags.StringVar(&b.mode, "mode", "", "Pollux's --mode: poll, adaptive, interrupt")
 	flags.StringVar(&b.serverCores, "server-cores", "0", "cores of the server under test")
 	flags.StringVar(&b.clientCores, "client-cores", "1", "cores of the generator")
+	flags.BoolVar(&b.tcmur, "tcmur", false, "compare handlers of bdev/tcmur with aio, without initiators")
+	flags.StringVar(&b.dir, "dir", "", "folder of the file for -tcmur (default: the temporary folder)")
 	if err := flags.Parse(args); err != nil {
 		return b, err
 	}

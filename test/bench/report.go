@@ -14,9 +14,8 @@ import (
 
 // report prints what was measured and on what.
 func report(w io.Writer, b bench, all results) {
-	fmt.Fprintf(w, "%s, %d cores, Linux %s, %s. ", cpuModel(), runtime.NumCPU(), kernel(), runtime.Version())
-	fmt.Fprintf(w, "Server on core %s, generator on core %s, %d rounds of %s in turn, one %d MiB memory LUN, random blocks.\n",
-		b.serverCores, b.clientCores, b.rounds, b.duration, lunSize>>20)
+	fmt.Fprintf(w, "%s. Server on core %s, generator on core %s, %d rounds of %s in turn, one %d MiB memory LUN, random blocks.\n",
+		machine(), b.serverCores, b.clientCores, b.rounds, b.duration, lunSize>>20)
 	fmt.Fprintf(w, "Medians (lowest-highest round). CPU is the server's processor time per I/O by the kernel's accounting; "+
 		"busy is the same by the reactors' busy ticks.\n\n")
 	table(w, b, all)
@@ -66,7 +65,7 @@ func ratios(w io.Writer, b bench, all results) {
 }
 
 // spread is "median (lowest-highest)", or "-" for what was not measured.
-func spread(samples []sample, format string, of func(sample) float64) string {
+func spread[S any](samples []S, format string, of func(S) float64) string {
 	v := sorted(samples, of)
 	if v[len(v)-1] == 0 {
 		return "-"
@@ -74,7 +73,7 @@ func spread(samples []sample, format string, of func(sample) float64) string {
 	return fmt.Sprintf(format+" ("+format+"-"+format+")", median(samples, of), v[0], v[len(v)-1])
 }
 
-func median(samples []sample, of func(sample) float64) float64 {
+func median[S any](samples []S, of func(S) float64) float64 {
 	v := sorted(samples, of)
 	n := len(v)
 	if n == 0 {
@@ -83,13 +82,18 @@ func median(samples []sample, of func(sample) float64) float64 {
 	return (v[(n-1)/2] + v[n/2]) / 2
 }
 
-func sorted(samples []sample, of func(sample) float64) []float64 {
+func sorted[S any](samples []S, of func(S) float64) []float64 {
 	v := make([]float64, 0, len(samples))
 	for _, s := range samples {
 		v = append(v, of(s))
 	}
 	slices.Sort(v)
 	return v
+}
+
+// machine is what it was measured on.
+func machine() string {
+	return fmt.Sprintf("%s, %d cores, Linux %s, %s", cpuModel(), runtime.NumCPU(), kernel(), runtime.Version())
 }
 
 func cpuModel() string {

@@ -107,6 +107,38 @@ func TestTcmurHangsAtTheEnd(t *testing.T) {
 	}
 }
 
+// TestTcmurTargetKilled: a target that is killed leaves no helper behind, whatever its handler is doing.
+func TestTcmurTargetKilled(t *testing.T) {
+	t.Parallel()
+	handler := target.BuildTcmur(t, "bad")
+	server := target.Start(t, target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize}))
+	dir := t.TempDir()
+	modes := []string{"none", "loop1", "sleep1", "hangclose"}
+	for _, mode := range modes {
+		if err := server.ServeTcmur(mode, target.Tcmur{
+			Handler: handler, Cfg: "bad/" + mode + "@" + filepath.Join(dir, mode), Size: lunSize, Timeout: time.Hour,
+		}); err != nil {
+			t.Fatal(err)
+		}
+		d := logInTo(t, server, mode, 0)
+		go func() { _, _ = d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0) }()
+		if strings.HasSuffix(mode, "1") {
+			awaitFile(t, filepath.Join(dir, mode+".done"))
+		}
+	}
+	if n := len(helpersBelow(dir)); n != len(modes) {
+		t.Errorf("%d helpers, want %d", n, len(modes))
+	}
+	if err := server.Kill(); err != nil {
+		t.Error(err)
+	}
+	for until := time.Now().Add(benchLimit); len(helpersBelow(dir)) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(until) {
+			t.Fatalf("helpers are left: %q", helpersBelow(dir))
+		}
+	}
+}
+
 // scribbled is how long handlers scribble, and scribblers how many.
 const (
 	scribbled  = time.Minute
@@ -189,16 +221,24 @@ func mustDelete(t *testing.T, server *target.Server, node string) {
 // checkNothingLeft asserts that there is no helper of a device below dir, and that the server has no memory of one.
 func checkNothingLeft(t *testing.T, server *target.Server, dir string) {
 	t.Helper()
-	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-	for _, file := range files {
-		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), dir) {
-			t.Errorf("%s is left: %q", file, text)
-		}
+	if left := helpersBelow(dir); len(left) > 0 {
+		t.Errorf("helpers are left: %q", left)
 	}
 	maps, err := os.ReadFile(fmt.Sprintf("/proc/%d/maps", server.PID()))
 	if err != nil || strings.Contains(string(maps), "memfd:pollux-tcmur") {
 		t.Errorf("memory of a helper is left: %v", err)
 	}
+}
+
+// helpersBelow are the command lines of helpers whose devices have their data below dir.
+func helpersBelow(dir string) (lines []string) {
+	files, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, file := range files {
+		if text, err := os.ReadFile(file); err == nil && strings.Contains(string(text), "@"+dir) {
+			lines = append(lines, string(text))
+		}
+	}
+	return lines
 }
 
 // tcmurTrigger is the byte at which the handler bad does what it was told to do.

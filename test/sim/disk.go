@@ -201,6 +201,9 @@ func (d *disk) take(io *diskIO) bool {
 
 // fails decides whether a request hits a fault.
 func (s *Sim) fails(n *node, k engine.ActionKind) bool {
+	if k == engine.ActLegRead && n.failReadsUntil > s.now && !s.calm && s.rng.IntN(2) == 0 {
+		return true
+	}
 	if s.calm || s.prof.eio == 0 || s.rng.IntN(1000) >= s.prof.eio {
 		return false
 	}

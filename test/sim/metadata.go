@@ -121,10 +121,14 @@ func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index
 // newDisk makes a blank disk.
 func (s *Sim) newDisk(n *node) *disk {
 	blocks := s.prof.blocks + s.prof.spare
-	return &disk{
+	d := &disk{
 		cells: make([]cell, blocks),
 		md:    newRegion(int64(blocks)*blockSize, s.slots(n)+s.prof.alPages+2),
 	}
+	for i, v := range n.spare {
+		d.write(s.prof.blocks+i, v, true)
+	}
+	return d
 }
 
 // createLeg puts fresh metadata on a disk; joining says that the volume is older than the disk.
@@ -157,6 +161,22 @@ func (s *Sim) format(n *node) {
 
 // load reads the metadata as the host does: from the bytes alone.
 func (s *Sim) load(n *node) *engine.Loaded {
+	n.set = s.openLegs(n)
+	md, err := n.set.Load()
+	if err != nil {
+		s.trace("n%d: %v", n.index, err)
+		return nil
+	}
+	return md
+}
+
+// usable reports that a node could start from its legs.
+func (s *Sim) usable(n *node) bool {
+	_, err := s.openLegs(n).Load()
+	return err == nil
+}
+
+func (s *Sim) openLegs(n *node) *leg.Set {
 	legs := make([]*leg.Leg, len(n.disks))
 	for i, d := range n.disks {
 		if d.gone {
@@ -169,13 +189,7 @@ func (s *Sim) load(n *node) *engine.Loaded {
 		}
 		legs[i] = l
 	}
-	n.set = leg.NewSet(legs, &n.cfg)
-	md, err := n.set.Load()
-	if err != nil {
-		s.trace("n%d: %v", n.index, err)
-		return nil
-	}
-	return md
+	return leg.NewSet(legs, &n.cfg)
 }
 
 // encode turns a metadata action into the pages for one leg.

@@ -46,6 +46,7 @@ type request struct {
 	tenure int
 	fua    bool
 	peers  map[int]int // flush: who was in sync when it began, by incarnation
+	incs   []int       // incarnations of the nodes when it began
 }
 
 func (m *model) init(blocks int) {
@@ -65,8 +66,8 @@ func (m *model) floor(b, node int) *floorOf {
 // torn returns the name of a block of which some sectors are old and some new.
 func (s *Sim) torn(old, young version) version {
 	m := &s.model
-	if r, ok := m.rots[young]; ok && r.covers == s.under(r.block, old) {
-		return young
+	if r, ok := m.rots[young]; old == young || ok && r.covers == s.under(r.block, old) {
+		return young // the same was written again
 	}
 	v := version(-1 - len(m.tears) - len(m.rots))
 	m.tears[v] = [2]version{s.lowest(old), young}
@@ -119,14 +120,11 @@ func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	broken := false
-	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
-		s.violate("node %d is promoted in the middle of a resync", n.index)
-	}
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
 		f := m.floor(b, n.index)
-		if f.valid && s.lowest(c) < f.cur {
+		if f.valid && !n.refused && s.lowest(c) < f.cur {
 			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
 			return
 		}
@@ -172,10 +170,14 @@ func (s *Sim) resynced(n *node) {
 		f := m.floor(b, n.index)
 		f.valid, f.dur = true, 0
 		f.cur = m.ackedOrBase(b, s)
+		if n.pulled != nil && s.prof.mode == engine.ModeC {
+			f.dur = min(f.cur, n.pulled[b]) // M5: what was there before the last block came is durable
+		}
 		if s.prof.mode != engine.ModeC {
 			f.cur = min(f.cur, s.lowest(n.disks[0].cells[b].cur))
 		}
 	}
+	n.pulled = nil
 }
 
 func (m *model) ackedOrBase(b int, s *Sim) version {
@@ -235,6 +237,9 @@ func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua b
 			}
 		}
 	}
+	for _, o := range s.nodes {
+		r.incs = append(r.incs, o.inc)
+	}
 	m.requests[r.id] = r
 	s.step(n, &ev)
 }
@@ -252,6 +257,10 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	switch r.kind {
 	case engine.EvWrite:
 		m.acked++
+		s.watchAck(n, a.Mask)
+		if a.Mask == engine.HostBit && s.prof.mode == engine.ModeC {
+			s.acknowledgedAlone(n, r)
+		}
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++
@@ -274,6 +283,7 @@ func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
 		for b := r.lo; b < r.hi; b++ {
 			f, v := m.floor(b, i), r.vers[b-r.lo]
 			switch {
+			case has && f.valid && s.nodes[i].inc != r.incs[i]: // its acknowledgement came late, and a power loss may have taken the write
 			case has && f.valid:
 				f.cur = max(f.cur, v)
 				if r.fua && s.prof.mode == engine.ModeC {

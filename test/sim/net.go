@@ -153,6 +153,7 @@ func (s *Sim) arrive(c *conn, from, stream int) {
 		late.late = late.fence < n.fence
 		m.Data = &late
 	}
+	n.watchArrived(&m)
 	s.step(n, &engine.Event{Kind: engine.EvMessage, Peer: rowOf(n.index, c.w.node(1-side)), Msg: &m})
 }
 

@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/meta"
 )
 
 var update = flag.Bool("update", false, "rewrite the transcripts")
@@ -113,6 +114,7 @@ func (p *player) newWorld(options []string) {
 	s.onComplete = func(n *node, a *engine.Action) { p.completed(n, a) }
 	p.s = s
 	for _, n := range s.nodes {
+		n.blank(0)
 		s.format(n)
 		s.start(n)
 	}
@@ -166,6 +168,7 @@ var operatorWords = map[string]engine.Command{
 	"outdate": engine.CmdOutdate, "detach": engine.CmdDetach, "verify": engine.CmdVerify, "pause": engine.CmdPauseSync,
 	"resume": engine.CmdResumeSync, "resize": engine.CmdResize, "skip-sync": engine.CmdNewGeneration,
 	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence,
+	"verify-legs": engine.CmdVerifyLegs,
 }
 
 func (p *player) run(f []string) {
@@ -208,9 +211,13 @@ func (p *player) run(f []string) {
 	case "unreadable", "worn": // a 0 3: block 3 of leg 0 of node a
 		c := p.cell(f)
 		c.unreadable, c.worn = true, f[0] == "worn"
-	case "corrupt": // a b: block b of node a changes behind everybody's back
-		b, _ := strconv.Atoi(f[2])
-		p.node(f[1]).disks[0].write(b, -99, true)
+	case "rot": // a 0 3: block 3 of leg 0 of node a changes behind everybody's back
+		b, _ := strconv.Atoi(f[3])
+		c := p.cell(f)
+		c.cur = s.rotten(b, c.cur)
+		c.dur = c.cur
+	case "torn", "rot-log", "rot-bitmap":
+		p.damage(f)
 	default:
 		p.operator(f)
 	}
@@ -219,6 +226,26 @@ func (p *player) run(f []string) {
 	}
 	s.runFor(6e9)
 	p.states()
+}
+
+// damage changes metadata of a leg: "torn a 0 B" leaves of superblock B the first sector of a newer one, "rot-log a 0" and
+// "rot-bitmap a 0" spoil the whole activity log and all bitmaps.
+func (p *player) damage(f []string) {
+	n := p.node(f[1])
+	leg, _ := strconv.Atoi(f[2])
+	d := n.disks[leg]
+	pages, slots := d.md.pages(), p.s.slots(n)
+	lo, hi := 0, slots
+	switch f[0] {
+	case "torn":
+		lo = pages - 1 - strings.Index("AB", f[3])
+		hi = lo + 1
+	case "rot-log":
+		lo, hi = slots, pages-2
+	}
+	for page := lo; page < hi; page++ {
+		d.md.bytes[page*meta.PageSize+16]++ // the sequence number of each kind of page
+	}
 }
 
 func (p *player) cell(f []string) *cell {
@@ -266,6 +293,10 @@ func (p *player) operator(f []string) {
 			ev.Value = uint64(engine.RepairFromLocal)
 		case o == "repair-from-peer":
 			ev.Value = uint64(engine.RepairFromPeer)
+		case o == "repair-by-majority":
+			ev.Value = uint64(engine.RepairByMajority)
+		case strings.HasPrefix(o, "repair-from-leg-"):
+			ev.Value, ev.Leg = uint64(engine.RepairFromLeg), int(o[len(o)-1]-'0')
 		default:
 			v, _ := strconv.ParseUint(o, 10, 64)
 			ev.Value, ev.Leg = v, int(v)

@@ -11,6 +11,7 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	s.watchRoles(n, &v)
 	if m.primary == n && v.Role != engine.Primary {
 		m.primary = nil // fenced
 		clear(m.requests)
@@ -45,7 +46,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 			}
 		}
 	}
-	n.partial = n.partial && v.Disk != engine.UpToDate || source >= 0 && v.Disk == engine.Inconsistent
+	s.watchResync(n, v, source)
 	if m := &s.model; m.primary == n && !n.target && s.inStateOf(n, engine.WFBitMapT) {
 		m.primary = nil // rr-conflict violently: its front end sees other data from now on
 		clear(m.requests)
@@ -59,6 +60,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 	}
 	n.target = true
 	m := &s.model
+	s.watchAlone(n, s.nodes[source])
 	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
 		for b := range m.blocks {
 			f, g := m.floor(b, n.index), m.floor(b, source)
@@ -77,15 +79,15 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 }
 
 // idle waits until nothing is under way on the running nodes.
-func (s *Sim) idle(limit int64) bool {
-	return s.runUntil(limit, func() bool {
-		for _, n := range s.running() {
-			if !n.eng.View().Quiet {
-				return false
-			}
+func (s *Sim) idle(limit int64) bool { return s.runUntil(limit, s.silent) }
+
+func (s *Sim) silent() bool {
+	for _, n := range s.running() {
+		if !n.eng.View().Quiet {
+			return false
 		}
-		return true
-	})
+	}
+	return true
 }
 
 // quiesce stops the front end and compares the replicas that call themselves equal.
@@ -99,6 +101,7 @@ func (s *Sim) comparePairs() {
 	for _, n := range s.running() {
 		v := n.eng.View()
 		s.compareLegs(n, v)
+		s.compareTracker(n, &v)
 		if v.Disk != engine.UpToDate {
 			continue
 		}

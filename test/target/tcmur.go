@@ -14,6 +14,11 @@ func needHelper(t testing.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unlock, err := lockBuilds()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
 	helper := filepath.Join(filepath.Dir(binary), "pollux-tcmur-helper")
 	Run(t, time.Minute, "make", "-s", "-C", Root(), "helper", "HELPER="+helper)
 }

@@ -9,6 +9,9 @@
 // In powerloss.sh the target itself runs in the guest, on a disk that records what becomes durable; package powerloss and
 // powerloss_test.go replay the record. In memory.sh it runs in a control group with a memory limit.
 //
+// In drbd.sh the kernel's DRBD writes to disks until the power goes, and at the next boot drbdmeta and the kernel say what they
+// find; drbd_test.go has the built binary read the disks in between.
+//
 // machine.go boots the guest and speaks with it; vm_test.go holds the tests. The emulated processor is slow (a boot takes 4 s
 // on an idle machine, and a minute on a busy one), so time limits are generous and nothing is measured.
 package vm

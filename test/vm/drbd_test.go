@@ -3,10 +3,8 @@ package vm
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -15,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"pollux/test/drbdmeta"
 	"pollux/test/target"
 )
 
@@ -131,30 +130,40 @@ func sections(text string) map[string]map[string]string {
 // compare checks the dump against drbdmeta's words before and after apply-al, the kernel's after it has attached, and the blocks
 // that were written.
 func (c drbdCase) compare(t *testing.T, dump string, said map[string]string, written []int) {
-	for _, line := range superblockLines(t, said) {
-		if !strings.Contains(dump, line) {
-			t.Errorf("drbdmeta says %q, the program\n%.600s", line, dump)
+	must := func(err error) {
+		if err != nil {
+			t.Helper()
+			t.Fatal(err)
 		}
 	}
-	bits := (number(t, said["before"], "la-size-sect") + 7) / 8
-	set, dirty := runsOf(t, dump, "set bits", bits), runsOf(t, dump, "dirty bits", bits)
-	if before := drbdmetaBitmap(t, said["before"], bits); !slices.Equal(set, before) {
-		t.Errorf("the bitmap is not drbdmeta's: %s", difference(set, before))
-	}
-	if after := drbdmetaBitmap(t, said["after"], bits); !c.kernelOnly && !slices.Equal(dirty, after) {
-		t.Errorf("what is dirty is not what apply-al makes dirty: %s", difference(dirty, after))
-	}
-	count := 0
-	for _, is := range dirty {
-		if is {
-			count++
+	superblock, err := drbdmeta.Superblock(said["gi"], said["before"])
+	must(err)
+	for _, part := range superblock {
+		if !strings.Contains(dump, part) {
+			t.Errorf("drbdmeta says %q, the program\n%.600s", part, dump)
 		}
 	}
-	oos := number(t, said["kernel"], "oos") / (drbdBlock / 1024)
-	if oos != count && oos != count-kernelForgets(bits) {
-		t.Errorf("the kernel has attached with %d dirty blocks, the program says %d", oos, count)
+	before, err := drbdmeta.Bitmap(said["before"])
+	must(err)
+	set, err := drbdmeta.Runs(dump, "set bits", len(before))
+	must(err)
+	if wrong := drbdmeta.Difference(set, before); wrong != "" {
+		t.Errorf("the bitmap is not drbdmeta's: %s", wrong)
 	}
-	written = slices.DeleteFunc(written, func(block int) bool { return block >= bits }) // metadata
+	after, err := drbdmeta.Bitmap(said["after"])
+	must(err)
+	dirty, err := drbdmeta.Runs(dump, "dirty bits", len(before))
+	must(err)
+	if wrong := drbdmeta.Difference(dirty, after); wrong != "" && !c.kernelOnly {
+		t.Errorf("what is dirty is not what apply-al makes dirty: %s", wrong)
+	}
+	oos, err := drbdmeta.Number(said["kernel"], "oos")
+	must(err)
+	outOfSync := int(oos) / (drbdBlock / 1024)
+	if count := countTrue(dirty); outOfSync != count && outOfSync != count-kernelForgets(len(dirty)) {
+		t.Errorf("the kernel has attached with %d dirty blocks, the program says %d", outOfSync, count)
+	}
+	written = slices.DeleteFunc(written, func(block int) bool { return block >= len(dirty) }) // metadata
 	if (len(written) > 0) == (c.use == "nothing") {
 		t.Errorf("%d blocks were written", len(written))
 	}
@@ -165,6 +174,15 @@ func (c drbdCase) compare(t *testing.T, dump string, said map[string]string, wri
 	}
 }
 
+func countTrue(list []bool) (n int) {
+	for _, is := range list {
+		if is {
+			n++
+		}
+	}
+	return n
+}
+
 // kernelForgets is how many bits Linux 6.1 clears at the end of a bitmap when it attaches, set or not: the last word, if all of it is
 // in use.
 func kernelForgets(bits int) int {
@@ -172,111 +190,6 @@ func kernelForgets(bits int) int {
 		return 64
 	}
 	return 0
-}
-
-// superblockLines are those of the program's dump, made of drbdmeta's words.
-func superblockLines(t *testing.T, said map[string]string) []string {
-	t.Helper()
-	field := func(name string) int { return number(t, said["before"], name) }
-	gi := strings.Split(strings.TrimSpace(said["gi"]), ":")
-	if len(gi) != 11 {
-		t.Fatalf("get-gi says %q", said["gi"])
-	}
-	var flags []string
-	for i, name := range []string{"consistent", "was-up-to-date", "primary-ind", "connected-ind", "full-sync", "peer-outdated", "crashed-primary"} {
-		if gi[4+i] == "1" {
-			flags = append(flags, name)
-		}
-	}
-	order := []string{"consistent", "primary-ind", "connected-ind", "full-sync", "was-up-to-date", "peer-outdated", "crashed-primary", "al-disabled"}
-	if strings.Contains(said["before"], "al-disabled") {
-		flags = append(flags, "al-disabled")
-	}
-	slices.SortFunc(flags, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
-	return []string{
-		fmt.Sprintf("superblock at %d, unclean %v, %d sectors\n", field("md_offset"), strings.Contains(said["before"], "unclean"), field("md_size_sect")),
-		fmt.Sprintf("size %d, one bit for %d bytes, peer's largest request %d\n", field("la-size-sect")*512, field("bm-byte-per-bit"), field("la-peer-max-bio-size")),
-		fmt.Sprintf("flags %s", strings.Join(flags, ",")),
-		fmt.Sprintf("device %016X\n", field("device-uuid")),
-		fmt.Sprintf("current %s bitmap %s history %s %s\n", gi[0], gi[1], gi[2], gi[3]),
-		fmt.Sprintf("activity log at %d, %d stripes of %d blocks, %d extents", field("al_offset"), field("al-stripes"), field("al-stripe-size-4k"), field("al-extents")),
-		fmt.Sprintf("bitmap at %d, ", field("bm_offset")),
-	}
-}
-
-// number is a field of drbdmeta's dump, or of /proc/drbd.
-func number(t *testing.T, text, name string) int {
-	t.Helper()
-	found := regexp.MustCompile(`(?m)(?:^|# |\s)` + name + `[ :](0x[0-9A-F]+|[0-9]+);?$`).FindStringSubmatch(text)
-	if found == nil {
-		t.Fatalf("no %s in:\n%.1000s", name, text)
-	}
-	n, err := strconv.ParseUint(found[1], 0, 64)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return int(n)
-}
-
-// drbdmetaBitmap is the bitmap of drbdmeta's dump: words, some with "N times" before them. What lies past the end of the device is
-// left out: drbdmeta sets the bits of whole extents there.
-func drbdmetaBitmap(t *testing.T, dump string, bits int) []bool {
-	t.Helper()
-	_, text, _ := strings.Cut(dump, "\nbm {\n")
-	text, _, _ = strings.Cut(text, "}")
-	bitmap := make([]bool, 0, bits)
-	for _, word := range regexp.MustCompile(`(?:([0-9]+) times )?0x([0-9A-F]{16});`).FindAllStringSubmatch(text, -1) {
-		times := 1
-		if word[1] != "" {
-			times, _ = strconv.Atoi(word[1])
-		}
-		value, err := strconv.ParseUint(word[2], 16, 64)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for range times {
-			for i := range 64 {
-				bitmap = append(bitmap, value>>i&1 != 0)
-			}
-		}
-	}
-	if len(bitmap) < bits {
-		t.Fatalf("drbdmeta's bitmap has %d bits of %d", len(bitmap), bits)
-	}
-	return bitmap[:bits]
-}
-
-// runsOf is the bitmap that the program's dump says with lines "NAME FIRST LAST".
-func runsOf(t *testing.T, dump, name string, bits int) []bool {
-	t.Helper()
-	bitmap := make([]bool, bits)
-	for line := range strings.Lines(dump) {
-		run, ok := strings.CutPrefix(line, name+" ")
-		if !ok {
-			continue
-		}
-		var first, last int
-		if _, err := fmt.Sscan(run, &first, &last); err != nil || last >= bits {
-			t.Fatalf("%q with %d bits: %v", line, bits, err)
-		}
-		for i := first; i <= last; i++ {
-			bitmap[i] = true
-		}
-	}
-	return bitmap
-}
-
-// difference tells where two bitmaps differ first, and how much.
-func difference(got, want []bool) string {
-	first, n := -1, 0
-	for i := range got {
-		if got[i] != want[i] {
-			if n++; first < 0 {
-				first = i
-			}
-		}
-	}
-	return fmt.Sprintf("%d bits differ, the first is %d: %v, not %v", n, first, got[max(first, 0)], want[max(first, 0)])
 }
 
 // writtenBlocks are the numbers of the blocks that are not zero, of a file that was a hole.

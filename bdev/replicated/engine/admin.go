@@ -168,7 +168,7 @@ func (e *Engine) resize(size uint64, clean bool) {
 	old := e.blocks()
 	e.super.Size = size
 	e.sizeBitmaps()
-	if clean {
+	if clean || e.mutated(MutNoGrowthBits) {
 		return
 	}
 	for _, b := range e.bits {
@@ -301,9 +301,9 @@ func (e *Engine) stepTrackerReset() {
 		return
 	}
 	e.bits[n].clear(0, e.bits[n].bits)
-	for o := e.logHead; o != nil; o = o.next {
-		if !o.completed {
-			e.markMissed(n, o.off, o.len)
+	for _, o := range e.ops {
+		if o.changesDisk() {
+			e.markMissed(n, o.off, o.len) // under way: whoever copies the volume now may not see it
 		}
 	}
 	e.super.Rows[n].Flags |= RowTracker
@@ -385,6 +385,10 @@ func (e *Engine) stepFence() {
 	}
 	e.cmd.critical = true
 	e.acceptFence(e.cmd.ev.Value)
+	if e.mutated(MutFenceVolatile) {
+		e.reply(OK)
+		return
+	}
 	e.commit(func(bool) { e.reply(OK) })
 }
 

@@ -143,7 +143,7 @@ func (e *Engine) connectedPeers() (mask uint16) {
 // onStateReq answers a peer that asks whether it may change its state.
 func (e *Engine) onStateReq(p *peer, m *Msg) {
 	answer := Msg{Type: MsgStateReply, Block: m.Block, Count: uint32(e.mayPeer(p, Command(m.Count), m.Fence)), Fence: e.super.Fence}
-	if m.Fence == 0 {
+	if m.Fence == 0 || e.mutated(MutFenceVolatile) {
 		e.send(p, &answer)
 		return
 	}
@@ -160,7 +160,7 @@ func (e *Engine) mayPeer(p *peer, cmd Command, fence uint64) Err {
 		e.cmd.kind == CmdInvalidate || e.cmd.kind == CmdInvalidatePeer
 	switch cmd {
 	case CmdPrimary:
-		if e.role == Primary {
+		if e.role == Primary && !e.mutated(MutTwoPrimaries) {
 			return ErrPeerPrimary
 		}
 		if fence != 0 && fence <= e.super.Fence {
@@ -245,7 +245,7 @@ func (e *Engine) mayPromote() Err {
 		return ErrFenced
 	}
 	for i := range e.peers {
-		if p := &e.peers[i]; p.conn >= Connected && p.role == Primary {
+		if p := &e.peers[i]; p.conn >= Connected && p.role == Primary && !e.mutated(MutTwoPrimaries) {
 			return ErrPeerPrimary
 		}
 	}
@@ -253,6 +253,7 @@ func (e *Engine) mayPromote() Err {
 	case e.disk == UpToDate:
 	case e.disk < Inconsistent && e.peerHasData(), e.readsFromSource():
 	case e.disk >= Inconsistent && force && !e.anyTarget():
+	case e.mutated(MutPromoteBadData):
 	default:
 		return ErrNoGoodData
 	}
@@ -301,7 +302,9 @@ func (e *Engine) promote() {
 		e.super.Flags |= SuperPrimary
 	}
 	e.cmd.started = true
-	e.metaThen(func() { // what a former Primary wrote here is this one's to keep now
+	// What a former Primary wrote here is this one's to keep now. Between two nodes the activity logs cover it, too, so that no
+	// switch of its own can show it.
+	e.metaThen(func() {
 		e.meta.pending++
 		e.flushLegs(func(bool) { e.metaDone(0) })
 	}, func(bool) {})
@@ -361,7 +364,7 @@ func (e *Engine) stepSecondary() {
 	}
 	e.open = false
 	e.closeEpoch()
-	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
+	if e.logLen > 0 && !e.mutated(MutDemoteEarly) || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
 		e.rotating > 0 || e.repairs > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}
@@ -450,10 +453,16 @@ func (e *Engine) invalidate(p *peer, source bool) {
 		e.startSource(p)
 		return
 	}
+	// The superblock that says Inconsistent says that it is all of it, too, until the bitmap does: otherwise a crash of both
+	// sides would leave a resync of nothing.
+	if !e.mutated(MutInvalidateVolatile) {
+		e.super.Rows[p.row].Flags |= RowFullSync
+	}
 	p.hold++
 	e.setConn(p, StartingSyncT)
 	e.setDisk(Inconsistent)
 	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
+		e.super.Rows[p.row].Flags &^= RowFullSync
 		if p.link == link {
 			e.setConn(p, WFSyncUUID)
 			e.release(p)

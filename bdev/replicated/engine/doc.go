@@ -54,6 +54,28 @@
 // is the state Inconsistent, and the source's bitmap generation. A node that starts after a crash flushes first: what a
 // killed process left in a disk's cache reads as if it were durable.
 //
+// # Disks that go bad
+//
+// What a leg cannot read is answered by another leg or by a peer, and then put back: the range is locked, read again from
+// there, and written to the leg. A leg that cannot write it either has failed: it is durably stale before anything is
+// acknowledged without it, and the last leg makes the node Diskless.
+//
+// Damage to metadata costs a resync, and if nothing says any more whose data it is, the disk is refused (packages meta and
+// leg). There are no checksums of data, so a block that rots, or a write that a disk puts elsewhere, is not noticed when it
+// is read: a read may return it, and a resync may copy it. It is found by comparing copies, and by nothing else:
+//
+//	CmdVerifyLegs   compares the legs of this node; repairs by majority, or from the leg that the operator names
+//	CmdVerify       compares this node with a peer, all legs of both; repairs by a resync from the side that is named
+//
+// Verify does not know which copy is right. More than half of the legs is the only guess that it makes, and only when asked.
+// While the good copy exists and the operator names it, verify and repair leave nothing rotten.
+//
+// A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write alone.
+// It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that is behind is refused, until the operator adds the leg before a start, declares this
+// data good (primary with force), or discards it. So a host waits for all legs before it starts a node. And a leg that had
+// newer data, but that the node has gone on without, must not be started alone: it does not know that it was set aside. With
+// the others present it is recognized, and refused.
+//
 // # Files
 //
 //	state uuid policy         tables: states and clamps, generations, split brain
@@ -66,6 +88,7 @@
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks
+//	repair legverify          what a leg cannot read, and what the legs hold differently
 //	command admin             the operator
 //	mutation coverage         for tests: rules switched off (only with -tags invariants), what a run has reached
 //

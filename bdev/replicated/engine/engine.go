@@ -200,7 +200,9 @@ func (e *Engine) Deadline() int64 {
 			first = t
 		}
 	}
-	sooner(e.suspendUntil)
+	if !e.mutated(MutNoSuspendDeadline) {
+		sooner(e.suspendUntil)
+	}
 	sooner(e.cmd.deadline)
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
@@ -212,7 +214,7 @@ func (e *Engine) Deadline() int64 {
 }
 
 func (e *Engine) onTick() {
-	if e.suspendUntil != 0 && e.now >= e.suspendUntil {
+	if e.suspendUntil != 0 && e.now >= e.suspendUntil && !e.mutated(MutNoSuspendDeadline) {
 		e.notify(-1, "suspended I/O resumed at its deadline")
 		e.resumeIO()
 	}
@@ -258,6 +260,15 @@ func (e *Engine) markMissed(row int, off uint64, n uint32) {
 	}
 	lo, hi := e.blocksTouched(off, n)
 	e.bits[row].set(lo, hi)
+}
+
+// markTrackers notes a change for those who look at what has changed.
+func (e *Engine) markTrackers(o *op) {
+	for row := range e.bits {
+		if e.isTracker(row) && !e.mutated(MutNoTrackerBits) {
+			e.markMissed(row, o.off, o.len)
+		}
+	}
 }
 
 func (e *Engine) markInSync(row int, off uint64, n uint32) {

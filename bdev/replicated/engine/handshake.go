@@ -81,7 +81,7 @@ func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
 		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
-			if e.role == Primary || !descendsFrom(theirs.GI, known) {
+			if (e.role == Primary || !descendsFrom(theirs.GI, known)) && !e.mutated(MutDisklessAnyData) {
 				e.standAlone(p, "the peer has other data than this node has seen")
 				return
 			}
@@ -130,6 +130,10 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	v := rule.Verdict
 	if v == Unrelated {
 		return v, "unrelated data"
+	}
+	peerMissed := v > 0 && in.mine.Current&uuidMask != in.peer.Current&uuidMask || v == SplitBrain
+	if peerMissed && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
+		return v, "a leg is missing that may have what the peer has not"
 	}
 	if (mine.State.Disk == Inconsistent) != (theirs.State.Disk == Inconsistent) {
 		v = byDisk(v, mine.State.Disk > Inconsistent)

@@ -33,7 +33,7 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 		if s == nil || s.Rows[legRow+i].Flags&RowStale != 0 && len(supers) > 1 {
 			continue // a leg that knows itself to be behind
 		}
-		if best < 0 || descends(s, supers[best], legRow+best) {
+		if best < 0 || Descends(s, supers[best], legRow+best) {
 			best = i
 		}
 	}
@@ -48,18 +48,18 @@ func ChooseLeg(supers []*Super, legRow int) (best int, up, stale uint16, missing
 			missing = missing || !behind
 		case behind:
 			stale |= legBit(i)
-			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || descends(supers[best], s, legRow+i))
+			ok = ok && (s.Rows[legRow+i].Flags&RowStale != 0 || Descends(supers[best], s, legRow+i))
 		default:
 			up |= legBit(i)
-			ok = ok && (i == best || descends(supers[best], s, legRow+i))
+			ok = ok && (i == best || Descends(supers[best], s, legRow+i))
 		}
 	}
 	return best, up, stale, missing, ok
 }
 
-// descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
+// Descends reports that superblock s came after that of another leg, whose row is given: it belongs to the same set of legs
 // and is younger, or its set has dropped the other's.
-func descends(s, other *Super, row int) bool {
+func Descends(s, other *Super, row int) bool {
 	if s.LegGen == other.LegGen {
 		return s.Seq >= other.Seq
 	}
@@ -97,27 +97,44 @@ func (e *Engine) attach(md *Loaded) {
 	e.attachLegs(md)
 	e.loadActivityLog(md)
 	e.recoverCrash(md)
-	e.disk = e.diskFromFlags(md.Missing)
+	if md.Missing && !e.mutated(MutTrustWhatIsHere) {
+		e.distrust()
+	}
+	e.disk = e.diskFromFlags()
 	e.super.Flags &^= SuperClean
 	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
-	e.metaThen(func() {
-		e.meta.pending++
-		e.flushLegs(func(bool) { e.metaDone(0) })
-	}, func(bool) {})
+	if !e.mutated(MutNoStartFlush) {
+		e.metaThen(func() {
+			e.meta.pending++
+			e.flushLegs(func(bool) { e.metaDone(0) })
+		}, func(bool) {})
+	}
 	e.writePages(allPages, func(bool) {})
 	e.commit(nil)
 }
 
 func allPages(int, int) bool { return true }
 
-func (e *Engine) diskFromFlags(legMissing bool) Disk {
+// distrust is for a leg that is not here and that the others take to be in sync: it may have gone on without them, and only
+// it knows. What is here may miss anything, so everything is copied from a peer that is not behind; without one, an operator
+// has to declare this data good.
+func (e *Engine) distrust() {
+	e.super.Flags &^= SuperConsistent | SuperUpToDate
+	e.super.Flags |= SuperLegMissing
+	for row, b := range e.bits {
+		if b != nil && (e.isPeer(row) || e.isTracker(row)) {
+			b.setAll()
+		}
+	}
+	e.notify(-1, "a leg is missing that may have newer data")
+}
+
+func (e *Engine) diskFromFlags() Disk {
 	switch {
 	case e.super.Flags&SuperConsistent == 0:
 		return Inconsistent
 	case e.super.Flags&SuperUpToDate == 0:
 		return Outdated
-	case legMissing:
-		return Consistent
 	}
 	return UpToDate
 }
@@ -128,7 +145,7 @@ func (e *Engine) attachLegs(md *Loaded) {
 	for n := range e.cfg.Legs {
 		l := &e.legs[n]
 		switch {
-		case md.Up&legBit(n) != 0 && (first || e.super.Flags&SuperClean != 0):
+		case md.Up&legBit(n) != 0 && (first || e.super.Flags&SuperClean != 0 || e.mutated(MutTrustLegs)):
 			l.state, first = legUp, false
 		case md.Up&legBit(n) != 0, md.Stale&legBit(n) != 0:
 			l.state = legCatchUp

@@ -35,7 +35,7 @@ func (e *Engine) maySayHello(p *peer) bool {
 	if p.active > 0 && !e.mutated(MutNoReconnectDrain) {
 		return false
 	}
-	if p.unflushed && e.hasDisk() {
+	if p.unflushed && e.hasDisk() && !e.mutated(MutNoReconnectFlush) {
 		e.flushFor(p)
 		return false
 	}

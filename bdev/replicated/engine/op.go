@@ -65,6 +65,11 @@ type op struct {
 
 func (o *op) id() uint64 { return uint64(o.gen)<<32 | uint64(o.slot) }
 
+// changesDisk reports work under way that changes what the volume holds.
+func (o *op) changesDisk() bool {
+	return !o.freed && (o.kind == opWrite && !o.completed || o.kind == opPeerWrite || o.kind == opPull)
+}
+
 func (e *Engine) newOp(kind opKind) *op {
 	if n := len(e.freeOps); n > 0 {
 		o := e.ops[e.freeOps[n-1]]

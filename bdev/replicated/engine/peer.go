@@ -119,6 +119,7 @@ func (e *Engine) setDisk(d Disk) {
 		}
 		if d >= Consistent {
 			e.super.Flags |= SuperUpToDate
+			e.super.Flags &^= SuperLegMissing
 		}
 		e.commit(nil)
 	}

@@ -68,10 +68,9 @@ func (e *Engine) peerWriteLocked(o *op) {
 // markOthers notes the write for every replica that is known not to get it: trackers, a sender without disk, and peers that
 // the Primary has gone on without.
 func (e *Engine) markOthers(p *peer, o *op) {
+	e.markTrackers(o)
 	for i := range e.peers {
 		switch {
-		case e.isTracker(i):
-			e.markMissed(i, o.off, o.len)
 		case !e.isPeer(i):
 		case i == p.row:
 			if o.fromDiskless && !e.mutated(MutDisklessNoBits) {
@@ -102,7 +101,7 @@ func (e *Engine) peerWriteAck(o *op, ok bool) {
 			m.Type = MsgNegAck
 		case o.flags&FlagSetInSync != 0:
 			m.Type = MsgRSWriteAck
-			if p.syncing() {
+			if p.syncing() || e.mutated(MutClearOutsideSync) {
 				e.markInSync(p.row, o.off, o.len)
 			}
 		}

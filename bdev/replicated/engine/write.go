@@ -36,7 +36,7 @@ func (e *Engine) writeGate() gate {
 	if e.fencedOut {
 		return gateFail
 	}
-	if e.suspended {
+	if e.suspended && !e.mutated(MutWriteSuspended) {
 		return gateWait
 	}
 	if e.role != Primary {
@@ -70,7 +70,7 @@ func (e *Engine) writeGate() gate {
 	if !good {
 		return e.orFail(e.cfg.OnNoData)
 	}
-	if copies < e.cfg.MinAcks {
+	if copies < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		return e.orFail(e.cfg.OnNoQuorum)
 	}
 	return gateOpen
@@ -149,13 +149,11 @@ func (e *Engine) submit(o *op) {
 	e.epochWrites++
 	e.logAppend(o)
 	for i := range e.peers {
-		switch {
-		case e.isPeer(i):
+		if e.isPeer(i) {
 			e.submitToPeer(o, &e.peers[i])
-		case e.isTracker(i):
-			e.markMissed(i, o.off, o.len)
 		}
 	}
+	e.markTrackers(o)
 	if e.hasDisk() {
 		e.legWrite(o)
 	} else {
@@ -173,7 +171,7 @@ func (e *Engine) submitToPeer(o *op, p *peer) {
 	}
 	if !p.mirrors() {
 		e.markMissed(p.row, o.off, o.len)
-		if p.conn == Ahead || p.conn == WFBitMapS {
+		if (p.conn == Ahead || p.conn == WFBitMapS) && !e.mutated(MutNoOutOfSync) {
 			e.send(p, &Msg{Type: MsgOutOfSync, Off: o.off, Len: o.len})
 		}
 		return
@@ -254,7 +252,7 @@ func (e *Engine) tryComplete(o *op) {
 		}
 		return
 	}
-	if e.copies(o) < e.cfg.MinAcks {
+	if e.copies(o) < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
 		}
@@ -274,11 +272,13 @@ func (e *Engine) holdsAcks(o *op) bool {
 	if e.rotating > 0 && !e.mutated(MutAckBeforeRotation) {
 		return true
 	}
-	return !e.localCounts(o) && e.lossWait != 0
+	return !e.localCounts(o) && e.lossWait != 0 && !e.mutated(MutAckBeforeLoss)
 }
 
 // localCounts reports that this node's copy is worth an acknowledgement: a target's is not.
-func (e *Engine) localCounts(o *op) bool { return o.localOK && (e.disk > Inconsistent || !e.hasDisk()) }
+func (e *Engine) localCounts(o *op) bool {
+	return o.localOK && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
+}
 
 func (e *Engine) copies(o *op) (n int) {
 	if e.localCounts(o) {
@@ -313,6 +313,9 @@ func (e *Engine) complete(o *op, ok bool) {
 // keep it: the node takes the data of a peer that was in sync, although the generations are equal. Where it had gone on
 // alone, its generation says so, and what it acknowledged alone must not go away by this.
 func (e *Engine) fencedWrite(o *op) {
+	if e.mutated(MutKeepFenced) {
+		return
+	}
 	for i := range e.peers {
 		if e.isPeer(i) {
 			e.markMissed(i, o.off, o.len)
@@ -414,7 +417,7 @@ func (e *Engine) onWriteAck(p *peer, m *Msg) {
 	if o == nil {
 		return
 	}
-	if m.Type == MsgRSWriteAck && p.syncing() {
+	if m.Type == MsgRSWriteAck && (p.syncing() || e.mutated(MutClearOutsideSync)) {
 		e.markInSync(p.row, o.off, o.len)
 	}
 	o.ackWait &^= p.bit()

@@ -58,6 +58,9 @@ type Set struct {
 // NewSet joins the legs of a node.
 func NewSet(legs []*Leg, cfg *engine.Config) *Set { return &Set{legs, cfg} }
 
+// Seq counts the writes of the leg's superblock: of two legs that have gone separate ways, it says which was written more.
+func (l *Leg) Seq() uint64 { return l.store.Super.Seq }
+
 // Encode gives the pages that a metadata action puts on leg n, in the order in which they have to become durable.
 func (s *Set) Encode(n int, a *engine.Action, put func(off int64, p *meta.Page)) {
 	var p meta.Page
@@ -86,16 +89,19 @@ func (s *Set) Encode(n int, a *engine.Action, put func(off int64, p *meta.Page))
 	}
 }
 
-// Join puts leg n into the set, before it is added to the engine. It reports that the other legs have never seen the disk:
-// then everything has to be copied to it.
+// Join puts leg n into the set, before it is added to the engine. It reports that the bitmap does not say what the disk lacks,
+// because the other legs have never seen it, or because it went on without them: then everything has to be copied to it.
 func (s *Set) Join(n int, l *Leg) (isNew bool) {
 	s.Legs[n] = l
+	row := s.cfg.LegRow + n
 	for i, other := range s.Legs {
-		if i != n && other != nil && other.store.Super.Peers[s.cfg.LegRow+n].Node != l.store.Super.Node {
-			return true
+		if i == n || other == nil {
+			continue
 		}
+		isNew = isNew || other.store.Super.Peers[row].Node != l.store.Super.Node ||
+			!engine.Descends(other.super(), l.super(), row)
 	}
-	return false
+	return isNew
 }
 
 // Introduce makes the legs of a new volume known to one another.

@@ -30,7 +30,7 @@ func (s *Store) Check() (problems []Problem) {
 	return problems
 }
 
-var superFlagNames = []string{"consistent", "up-to-date", "primary", "clean", "full-sync", "legs-degraded"}
+var superFlagNames = []string{"consistent", "up-to-date", "primary", "clean", "full-sync", "leg-missing"}
 
 func flagNames(v uint32, names []string) string {
 	var list []string

@@ -185,7 +185,8 @@ func Open(disk Disk, size int64) (*Store, error) {
 		return nil, err
 	}
 	if uint64(s.Layout.Data) != s.Super.Capacity {
-		return nil, fmt.Errorf("the disk has room for %d bytes, its superblock says %d: %w", s.Layout.Data, s.Super.Capacity, ErrImplausible)
+		return nil, fmt.Errorf("the disk has room for %d bytes of data, its superblock says %d: %w; "+
+			"the disk was cut short, or is a copy of another size", s.Layout.Data, s.Super.Capacity, ErrImplausible)
 	}
 	return s, s.readActivityLog()
 }

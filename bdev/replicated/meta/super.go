@@ -25,7 +25,7 @@ type Super struct {
 	Slots    uint8  // 65
 	BMShift  uint8  // 66
 	External bool   // 67: the data is on another device
-	Flags    uint32 // 68: consistent 1, up to date 2, Primary 4, clean 8, full sync 16, legs degraded 32
+	Flags    uint32 // 68: consistent 1, up to date 2, Primary 4, clean 8, full sync 16, leg missing 32
 	Size     uint64 // 72
 	Block    uint32 // 80
 	ALPages  uint32 // 84

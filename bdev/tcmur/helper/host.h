@@ -12,7 +12,7 @@ struct tcmu_device {
 	char name[256];
 	char cfg[4096];
 	char uio[32];
-	uint64_t num_lbas;
+	_Atomic uint64_t num_lbas; /* handlers may change it from any thread */
 	uint32_t block_size;
 	uint32_t max_xfer;
 	uint32_t max_unmap;

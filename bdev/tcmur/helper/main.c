@@ -139,6 +139,16 @@ static void lock_device(void)
 		fail("the handler's lock failed with status %d", rc);
 }
 
+/* Without a lock that somebody else would have to break, a successor on another machine goes on at once. */
+static void unlock_device(void)
+{
+	if (!loaded.h.lock || !loaded.h.unlock || !args.lock)
+		return;
+	int rc = loaded.h.unlock(&device);
+	if (rc != TCMU_STS_OK)
+		say('W', "unlock failed with status %d", rc);
+}
+
 static int worker_count(void)
 {
 	int most = loaded.h.nr_threads;
@@ -201,6 +211,7 @@ static void serve(void)
 			reconfigure(size);
 	}
 	work_stop();
+	unlock_device();
 	loaded.h.close(&device);
 	if (loaded.h.destroy)
 		loaded.h.destroy();

@@ -45,13 +45,14 @@ static struct ring *rings;
 
 static pthread_mutex_t take_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER; /* a callout has ended, or paused or stopping has changed */
+static int waiting; /* for changed */
 static bool paused, stopping;
 static uint32_t next_ring;
 static atomic_int outstanding;
 
 static int workers;
 static pthread_t *threads;
-static struct slot **at_work; /* per worker: what it runs; only with more than one worker */
+static struct slot **at_work; /* per worker: what it runs; under take_lock */
 
 static uint64_t ring_bytes(uint32_t depth)
 {
@@ -165,34 +166,27 @@ static struct slot *scan(bool *blocked)
 	return NULL;
 }
 
-/* take returns the next request for a worker, or NULL if there is none now. */
+/* take ends what a worker had, lets those go on that waited for it, and returns the next request, or NULL if there is none now. */
 static struct slot *take(int worker)
 {
 	struct slot *s = NULL;
 	bool blocked = false;
 	pthread_mutex_lock(&take_lock);
+	at_work[worker] = NULL;
+	if (waiting > 0)
+		pthread_cond_broadcast(&changed);
 	while (!stopping) {
 		if (!paused && ((s = scan(&blocked)) != NULL || !blocked))
 			break;
+		waiting++;
 		pthread_cond_wait(&changed, &take_lock);
+		waiting--;
 	}
 	if (s)
 		atomic_fetch_add(&outstanding, 1);
-	if (workers > 1)
-		at_work[worker] = s;
+	at_work[worker] = s;
 	pthread_mutex_unlock(&take_lock);
 	return s;
-}
-
-/* leave ends what a worker of several runs, and lets those go on that waited for it. */
-static void leave(int worker)
-{
-	if (workers < 2)
-		return;
-	pthread_mutex_lock(&take_lock);
-	at_work[worker] = NULL;
-	pthread_cond_broadcast(&changed);
-	pthread_mutex_unlock(&take_lock);
 }
 
 static bool is_stopping(void)
@@ -257,7 +251,7 @@ static void complete(struct slot *s, int status)
 		c.info = miscompare_at(s);
 	if (status == TCMU_STS_PASSTHROUGH_ERR)
 		c.info = sense(s);
-	atomic_store(&r->running[s->index], 0);
+	atomic_store_explicit(&r->running[s->index], 0, memory_order_relaxed);
 	pthread_mutex_lock(&r->cq_lock);
 	r->cq[r->cq_tail % geometry.depth] = c;
 	atomic_store(&r->shared->cq_tail, ++r->cq_tail);
@@ -351,7 +345,8 @@ static void run(struct slot *s)
 		return;
 	}
 	prepare(s);
-	atomic_store(&s->ring->running[s->index], 1);
+	/* The target reads it after this process has died: no order with anything else matters. */
+	atomic_store_explicit(&s->ring->running[s->index], 1, memory_order_relaxed);
 	int status = callout(s);
 	bool queued = status == TCMU_STS_ASYNC_HANDLED || (status == TCMU_STS_OK && loaded.h.nr_threads == 0);
 	if (!queued)
@@ -365,7 +360,6 @@ static void *work(void *arg)
 		struct slot *s = take(worker);
 		if (s) {
 			run(s);
-			leave(worker);
 		} else if (is_stopping()) {
 			return NULL;
 		} else {

@@ -140,7 +140,12 @@ static int lock_async(struct tcmu_device *d, uint16_t tag)
 	the.locked = tag;
 	return TCMU_STS_OK;
 }
-static int unlock_async(struct tcmu_device *d) { (void)d; return TCMU_STS_OK; }
+static int unlock_async(struct tcmu_device *d)
+{
+	(void)d;
+	the.locked = 0;
+	return TCMU_STS_OK;
+}
 
 static int open_async(struct tcmu_device *d, bool reopen)
 {
@@ -165,6 +170,7 @@ static int open_async(struct tcmu_device *d, bool reopen)
 
 static void close_async(struct tcmu_device *d)
 {
+	tcmu_info_message(d, __func__, __LINE__, the.locked ? "closed under its lock" : "closed without a lock");
 	pthread_mutex_lock(&the.lock);
 	the.stop = true;
 	pthread_cond_signal(&the.more);
