@@ -37,8 +37,10 @@ open_record() {
 	map logged 0 $sectors log-writes $under /dev/mapper/record
 }
 close_record() {
+	local name
 	for name in logged slow record data; do
 		! dmsetup info "$name" >/dev/null 2>&1 || eventually 60 dmsetup remove --noudevsync "$name"
+		rm -f "/dev/mapper/$name" # The next device of this name may have another number.
 	done
 }
 
