@@ -54,8 +54,8 @@
 //
 // # Files
 //
-// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a
-// task; attention.go the unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go
-// is the rules of persistent reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one
-// request, or several. inquiry.go tells who a LUN is. rpc.go lists devices.
+// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task;
+// attention.go the unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go is the rules
+// of persistent reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one request, or several.
+// inquiry.go tells who a LUN is. rpc.go lists devices.
 package scsi

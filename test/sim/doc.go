@@ -3,6 +3,9 @@
 // power or pause, an operator who gives random commands, and a front end with overlapping requests. One seed decides all of
 // it, on one goroutine: the same seed is the same run.
 //
+// Seven worlds of sixteen have two nodes, seven three and two four, all connected to all. From three on there are partitions into
+// any groups, several nodes that end or pause at once, and Primaries that are lost in the middle of writes (several.go).
+//
 // A run (run.go) begins with a first Primary: promoted by force, or after the operator has said that the disks are equal, or
 // two of them before they have ever met. Then come rounds, each some work of the front end and one trouble: hurt.go has the
 // table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_operator.go what an operator
@@ -42,6 +45,7 @@
 //   - Equality: replicas and legs that call themselves in sync and are quiet hold the same, at the latest when the resync
 //     ends, verify has repaired, or the volume has grown. A bit that was forgotten anywhere ends here. Every block that
 //     has changed since a tracker was reset is in it.
+//   - Copies: a write is acknowledged with min_acks copies, and the nodes that are said to have it do.
 //   - Fencing: no write of a superseded fencing epoch reaches a disk, and no accepted epoch is forgotten by a crash. Of two
 //     nodes that see each other one is Primary.
 //   - Suspension: no write is acknowledged between the word that I/O is drained and its end, which comes by itself.

@@ -51,6 +51,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }, nil},
 		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},
 		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary, func(p *profile) bool { return p.mode == engine.ModeC }},
+		{"several nodes", 15, func(s *Sim, _ *node, _ *wire, power bool) { s.hurtSeveral(power) }, func(p *profile) bool { return p.nodes > 2 }},
 		{"new metadata", 1, (*Sim).recreateStranger, splits},
 	}
 }

@@ -54,25 +54,16 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	if n.eng == nil {
 		return
 	}
-	n.queue = append(n.queue, *ev)
 	if n.depth > 0 {
+		n.queue = append(n.queue, *ev)
 		return
 	}
 	n.depth++
+	s.stepOne(n, ev)
 	for len(n.queue) > 0 && n.eng != nil && s.Failure == "" {
 		e := n.queue[0]
-		n.queue = n.queue[1:]
-		s.Steps++
-		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, n.out[:0])
-		n.out = out
-		inc := n.inc
-		for i := range out {
-			if n.inc != inc || n.eng == nil {
-				break
-			}
-			s.do(n, out[i])
-		}
+		n.queue = n.queue[:copy(n.queue, n.queue[1:])]
+		s.stepOne(n, &e)
 	}
 	n.depth--
 	if s.onStep != nil {
@@ -80,6 +71,19 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	}
 	s.observe(n)
 	s.armTick(n)
+}
+
+func (s *Sim) stepOne(n *node, ev *engine.Event) {
+	s.Steps++
+	s.traceEvent(n, ev)
+	n.out = n.eng.Step(s.now, ev, n.out[:0])
+	inc := n.inc
+	for i := range n.out {
+		if n.inc != inc || n.eng == nil {
+			return
+		}
+		s.do(n, n.out[i])
+	}
 }
 
 func (s *Sim) armTick(n *node) {
@@ -134,7 +138,7 @@ func (s *Sim) do(n *node, a engine.Action) {
 	case engine.ActNotify:
 		n.stranger = n.stranger || a.Text == "StandAlone: unrelated data"
 		if s.onNotify != nil {
-			s.onNotify(n, a.Text)
+			s.onNotify(n, a.Peer, a.Text)
 		}
 	case engine.ActComplete:
 		if s.onComplete != nil {
