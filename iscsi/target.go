@@ -144,13 +144,10 @@ func (c *config) targetAuth(p authPolicy) TargetAuth {
 
 func (s *session) queueDepth() uint32 {
 	if s.target == nil {
-		return discoveryQueueDepth
+		return DiscoveryQueueDepth
 	}
 	return s.target.QueueDepth
 }
-
-// discoveryQueueDepth is the command window of discovery sessions.
-const discoveryQueueDepth = 4
 
 // ports are the relative identifiers of the target's ports, one for each portal group.
 func (t *Target) ports() (all []uint16) {

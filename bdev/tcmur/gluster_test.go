@@ -161,9 +161,7 @@ func TestGluster(t *testing.T) {
 	load := l.newShadow("glfs", glusterSize)
 	load.operate(500)
 	load.writes(32, func() { _ = syscall.Kill(s.d.helper.Load().cmd.Process.Pid, syscall.SIGKILL) })
-	if n := s.copyReport().Restarts; n != 1 {
-		t.Errorf("%d restarts, want 1", n)
-	}
+	waitFor(t, "restart", func() bool { return s.copyReport().Restarts == 1 && s.copyReport().State == "up" })
 	load.rewrite()
 	load.operate(200)
 	load.clients[0].want(bdev.StatusOK, bdev.Request{Op: bdev.OpFlush})

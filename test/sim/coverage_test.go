@@ -101,5 +101,11 @@ func missed(c *engine.Coverage) (list []string) {
 			list = append(list, fmt.Sprintf("not given: command %d", cmd))
 		}
 	}
+	if c.Repairs == 0 {
+		list = append(list, "read repair")
+	}
+	if c.LegRepairs == 0 {
+		list = append(list, "repair between legs")
+	}
 	return list
 }

@@ -41,6 +41,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"crash after the loss of a link", 3, func(s *Sim, _ *node, w *wire, power bool) { s.crashAfterLinkLoss(w, power) }, nil},
 		{"crash after the loss of all disks", 2, (*Sim).crashAfterDiskLoss, func(p *profile) bool { return p.diskless }},
 		{"crash after a flush", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.crashAfterFlush() }, losesPower},
+		{"flush after a reconnection", 2, (*Sim).flushAfterReconnection, func(p *profile) bool { return p.diskless && p.power }},
 		{"kill and power loss", 2, (*Sim).killThenPowerLoss, losesPower},
 		{"fencing", 2, func(s *Sim, n *node, _ *wire, _ bool) { s.fenceOff(n) }, fences},
 		{"crash after fencing", 1, (*Sim).crashAfterFencing, fences},
@@ -50,6 +51,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }, nil},
 		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},
 		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary, func(p *profile) bool { return p.mode == engine.ModeC }},
+		{"several nodes", 15, func(s *Sim, _ *node, _ *wire, power bool) { s.hurtSeveral(power) }, func(p *profile) bool { return p.nodes > 2 }},
 		{"new metadata", 1, (*Sim).recreateStranger, splits},
 	}
 }

@@ -98,6 +98,37 @@ func (s *Sim) crashAfterFlush() {
 	s.startAll()
 }
 
+// flushAfterReconnection breaks a link in the moment in which the last write of a Primary without disks is acknowledged, makes
+// it again, lets the front end flush, and takes the power: the write came over the old connection.
+func (s *Sim) flushAfterReconnection(*node, *wire, bool) {
+	n, o := s.quietPair()
+	if o == nil {
+		return
+	}
+	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	s.runFor(100e6)
+	s.workload(10e6)
+	s.quiet()
+	w := s.wire(n.index, o.index)
+	s.sever(w)
+	s.healWire(w)
+	s.runUntil(3e9, func() bool { return s.linkIs(n, o, engine.Connected) && s.linkIs(o, n, engine.Connected) })
+	if s.model.primary != n || n.eng == nil {
+		return
+	}
+	s.submit(engine.EvFlush, 0, 0, 0, false)
+	s.quiet()
+	s.crash(o, true)
+	s.crash(n, true)
+	s.start(o)
+	s.runFor(500e6)
+	if s.newest(o) {
+		s.promote(o, false)
+	}
+	s.runFor(s.rng.Int64N(1e9))
+	s.startAll()
+}
+
 // killThenPowerLoss kills a Primary, lets it come back as if nothing had happened, and takes its power a while later: what
 // the killed process had left in the cache was read and relied on meanwhile.
 func (s *Sim) killThenPowerLoss(*node, *wire, bool) {

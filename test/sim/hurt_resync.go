@@ -212,9 +212,9 @@ func (s *Sim) promoteInResync() {
 			return
 		}
 		s.demote(n)
-		s.runUntil(2e9, func() bool { return s.inState(engine.SyncTarget) != nil })
+		s.runUntil(2e9, func() bool { return s.targetOfNewest() != nil })
 	}
-	n := s.inState(engine.SyncTarget)
+	n := s.targetOfNewest()
 	if n == nil || s.roleHolder() != nil {
 		return
 	}

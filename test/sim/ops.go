@@ -100,7 +100,7 @@ func (s *Sim) promoteAny() {
 // brain, which only some seeds want.
 func (s *Sim) newest(n *node) bool {
 	last := s.model.last
-	if last == nil || n == last {
+	if last == nil || n == last && !n.refused {
 		return true
 	}
 	if s.prof.mode == engine.ModeC {

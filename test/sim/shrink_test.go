@@ -25,6 +25,8 @@ var knobs = []struct {
 	name string
 	turn func(*profile)
 }{
+	{"two-nodes", func(p *profile) { p.nodes = 2 }},
+	{"three-nodes", func(p *profile) { p.nodes = 3 }},
 	{"one-leg", func(p *profile) { p.legs = oneLeg }},
 	{"one-request", func(p *profile) { p.depth = 1 }},
 	{"no-read-errors", func(p *profile) { p.eio = 0 }},

@@ -70,7 +70,7 @@ type Sim struct {
 	forgiven   bool // the operator has told somebody to discard his data
 	commands   uint64
 	onStep     func(*node)
-	onNotify   func(*node, string)
+	onNotify   func(*node, int, string)
 	onComplete func(*node, *engine.Action)
 	fence      uint64
 	disksMade  int
@@ -166,9 +166,28 @@ func New(seed uint64, mut engine.Mutation) *Sim { return newSim(seed, mut, func(
 func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
 	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
 	s.prof = s.chooseProfile()
+	s.prof.chooseNodes(seed)
 	adjust(&s.prof)
+	s.prof.minAcks = min(s.prof.minAcks, s.prof.nodes)
 	s.build()
 	return s
+}
+
+// chooseNodes makes most worlds of two and three nodes. It has a source of its own, so that the rest of a seed's world does
+// not depend on it.
+func (p *profile) chooseNodes(seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0x6e6f646573))
+	switch x := r.IntN(16); {
+	case x < 7:
+		p.nodes = 2
+	case x < 14:
+		p.nodes = 3
+	default:
+		p.nodes = 4
+	}
+	if p.minAcks > 1 {
+		p.minAcks = 2 + r.IntN(p.nodes-1)
+	}
 }
 
 // profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.

@@ -17,6 +17,7 @@ var (
 	first  = flag.Uint64("first", 0, "first seed")
 	trace  = flag.Bool("story", false, "print what happens; use with -seeds 1")
 	mutate = flag.String("mutate", "", "rule to switch off")
+	nodes  = flag.Int("nodes", 0, "nodes of every world, instead of what the seed chooses")
 	only   = flag.String("only", "", "the one trouble that every round makes; see hurt.go")
 )
 
@@ -73,14 +74,18 @@ func (c *campaign) work(t *testing.T) {
 		if i >= uint64(*seeds) {
 			return
 		}
-		s := New(*first+i, c.mut)
+		s := newSim(*first+i, c.mut, func(p *profile) {
+			if *nodes != 0 {
+				p.nodes = *nodes
+			}
+		})
 		s.Only = *only
 		if *trace {
 			s.Trace = func(l string) { fmt.Println(l) }
 		}
 		if f := s.Run(); f != "" {
 			c.fails.Add(1)
-			if s.Only != "" {
+			if s.Only != "" || *nodes != 0 {
 				t.Errorf("seed %d: %s", s.Seed, f)
 			} else {
 				t.Errorf("%s\nthe seed as it was: %s", Shrink(s.Seed, c.mut).story(c.mut), f)

@@ -11,6 +11,9 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if len(s.nodes) > 2 && v.Disk == engine.Inconsistent && v.Role == engine.Secondary {
+		m.behind(n.index) // fenced with writes that must not be kept: it promises nothing
+	}
 	s.watchRoles(n, &v)
 	if m.primary == n && v.Role != engine.Primary {
 		m.primary = nil // fenced
@@ -111,11 +114,17 @@ func (s *Sim) comparePairs() {
 			}
 			p, q := n.eng.Peer(rowOf(n.index, o.index)), o.eng.Peer(rowOf(o.index, n.index))
 			if p.Conn == engine.Connected && q.Conn == engine.Connected && p.Disk == engine.UpToDate &&
-				o.eng.View().Disk == engine.UpToDate && n.eng.View().InFlight == 0 && o.eng.View().InFlight == 0 {
+				o.eng.View().Disk == engine.UpToDate && n.eng.View().InFlight == 0 && o.eng.View().InFlight == 0 && settled(n, o) {
 				s.compareNodes(n, o)
 			}
 		}
 	}
+}
+
+// settled reports that two nodes have nothing of a Primary whose end they have yet to notice.
+func settled(n, o *node) bool {
+	v, w := n.eng.View(), o.eng.View()
+	return v.Role == engine.Primary || w.Role == engine.Primary || !v.Unsettled && !w.Unsettled
 }
 
 func (s *Sim) compareNodes(n, o *node) {

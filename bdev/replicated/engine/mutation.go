@@ -55,7 +55,6 @@ const (
 	MutAckBeforeLoss                             // a Primary without disk acknowledges before a peer has noted that durably
 	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
 	MutNoStartFlush                              // what a killed process left in the disks' caches is not flushed
-	MutNoPromoteFlush                            // a new Primary does not flush what the last one wrote here
 	MutNoReconnectFlush                          // what a peer wrote over an ended connection is not flushed
 	MutTrustLegs                                 // after a crash the legs of a node count as equal
 	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
@@ -76,7 +75,7 @@ var MutationNames = []string{
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
-	"no-start-flush", "no-promote-flush", "no-reconnect-flush", "trust-legs",
+	"no-start-flush", "no-reconnect-flush", "trust-legs",
 	"clear-outside-sync", "target-counts", "invalidate-volatile",
 }
 

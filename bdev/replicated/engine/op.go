@@ -58,6 +58,7 @@ type op struct {
 	triedPeers         uint16
 	ackWait            uint16 // peers that have to acknowledge before the front end hears of it
 	acked              uint16 // peers that did
+	good               uint16 // of these, peers whose data was good: copies that count
 	barWait            uint16 // peers that may still lose it
 	then               func(ok bool)
 	prev, next         *op

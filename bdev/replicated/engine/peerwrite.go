@@ -14,6 +14,7 @@ func (e *Engine) onData(p *peer, m *Msg) {
 	p.active++
 	p.writes++
 	p.unflushed = true
+	e.noteOpen(p, m)
 	if m.Flags&FlagRecvAck != 0 && m.Flags&FlagWriteAck == 0 {
 		e.send(p, &Msg{Type: MsgRecvAck, Block: m.Block, Off: m.Off, Len: m.Len})
 	}

@@ -46,7 +46,7 @@ func (e *Engine) startSource(p *peer) {
 	row := &e.super.Rows[p.row]
 	old := row.Bitmap
 	if old != 0 {
-		pushHistory(&e.super.History, old)
+		e.pushFormer(old)
 		row.Bitmap = (old + syncUUIDOffset) &^ 1
 	} else {
 		row.Bitmap = e.newUUID()
@@ -87,8 +87,9 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
 	}
+	base := e.super.Current
 	e.setCurrent(m.UUID)
-	e.super.Rows[p.row].Bitmap = 0
+	e.noteSource(p, base)
 	link := p.link
 	p.hold++
 	p.sync.cursor, p.sync.filled = 0, e.now
@@ -172,7 +173,8 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	pushHistory(&e.super.History, e.super.Current&uuidMask)
 	e.setCurrent(p.gen)
 	e.super.Rows[p.row].Bitmap = 0
-	e.super.Rows[p.row].Flags &^= RowCrashed
+	e.dropForeignBitmaps()
+	e.super.Rows[p.row].Flags &^= RowCrashed | RowOpen | RowWeak
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
 	e.commit(func(ok bool) {
@@ -214,16 +216,17 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 		return
 	}
 	row := &e.super.Rows[p.row]
-	pushHistory(&e.super.History, row.Bitmap)
+	e.pushFormer(row.Bitmap)
 	row.Bitmap = 0
-	row.Flags &^= RowCrashed
+	row.Flags &^= RowCrashed | RowOpen | RowWeak
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)
+	e.tellInSync(p)
 	for o := e.logHead; o != nil; {
 		next := o.next
-		if !o.completed && o.barWait&p.bit() == 0 {
-			o.acked |= p.bit() // resync has copied what waited for a second copy
+		if !o.completed && (o.barWait&p.bit() == 0 || o.acked&p.bit() != 0) {
+			e.ackedBy(o, p) // resync has copied what waited for a second copy
 			e.tryComplete(o)
 		}
 		o = next

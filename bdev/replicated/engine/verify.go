@@ -169,7 +169,7 @@ func (e *Engine) finishVerify(p *peer) {
 		e.startResync(p, true)
 	case RepairFromPeer:
 		e.startResync(p, false)
-	case RepairNone:
+	case RepairNone, RepairByMajority, RepairFromLeg: // stepVerify does not take those of the legs
 	}
 }
 

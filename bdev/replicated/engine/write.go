@@ -1,5 +1,7 @@
 package engine
 
+import "math/bits"
+
 // onWrite begins a write of the front end. Its way: held until the volume takes writes, range, extents, out to legs and
 // peers, complete, and remembered until no peer can lose it any more.
 func (e *Engine) onWrite(ev *Event) {
@@ -13,7 +15,15 @@ func (e *Engine) onWrite(ev *Event) {
 }
 
 func (e *Engine) takesIO(o *op) bool {
-	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && e.held.len() < queueMax
+	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.sizeForRequests() && e.held.len() < queueMax
+}
+
+// sizeForRequests is the size, or what it is about to shrink to.
+func (e *Engine) sizeForRequests() uint64 {
+	if e.cmd.kind == CmdResize && e.cmd.started {
+		return min(e.super.Size, e.cmd.ev.Value)
+	}
+	return e.super.Size
 }
 
 func (e *Engine) failRequest(o *op) {
@@ -57,7 +67,7 @@ func (e *Engine) writeGate() gate {
 		}
 		if p.mirrors() {
 			good = good || p.disk == UpToDate
-			if p.cfg.Mode != ModeA {
+			if p.cfg.Mode != ModeA && p.disk == UpToDate {
 				copies++
 			}
 		} else if e.needsGeneration(i) {
@@ -145,6 +155,11 @@ func (e *Engine) runParked() {
 
 // submit sends a write to all replicas that take it, and notes it for those that do not.
 func (e *Engine) submit(o *op) {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.mirrors() && e.congested(p) {
+			e.goAhead(p) // ends an epoch, so all of it before the write gets its own
+		}
+	}
 	o.epoch = e.epoch
 	e.epochWrites++
 	e.logAppend(o)
@@ -166,11 +181,11 @@ func (e *Engine) submit(o *op) {
 }
 
 func (e *Engine) submitToPeer(o *op, p *peer) {
-	if p.mirrors() && e.congested(p) {
-		e.goAhead(p)
-	}
 	if !p.mirrors() {
 		e.markMissed(p.row, o.off, o.len)
+		if e.rotating > 0 {
+			e.tellOthersMissed(p, o) // who goes along will hear of the generation after this write
+		}
 		if (p.conn == Ahead || p.conn == WFBitMapS) && !e.mutated(MutNoOutOfSync) {
 			e.send(p, &Msg{Type: MsgOutOfSync, Off: o.off, Len: o.len})
 		}
@@ -284,10 +299,15 @@ func (e *Engine) copies(o *op) (n int) {
 	if e.localCounts(o) {
 		n++
 	}
-	for m := o.acked; m != 0; m &= m - 1 {
-		n++
+	return n + bits.OnesCount16(o.good)
+}
+
+// ackedBy notes that a peer has a write. A copy on a target is one that cannot be promoted, and does not count.
+func (e *Engine) ackedBy(o *op, p *peer) {
+	o.acked |= p.bit()
+	if p.disk == UpToDate {
+		o.good |= p.bit()
 	}
-	return n
 }
 
 func (e *Engine) complete(o *op, ok bool) {
@@ -402,7 +422,7 @@ func (e *Engine) onBarrierAck(p *peer, m *Msg) {
 			o.barWait &^= p.bit()
 			p.inFlight -= uint64(o.len)
 			if !o.completed && o.ackWait&p.bit() == 0 {
-				o.acked |= p.bit()
+				e.ackedBy(o, p)
 			}
 			e.tryComplete(o)
 		}
@@ -421,7 +441,7 @@ func (e *Engine) onWriteAck(p *peer, m *Msg) {
 		e.markInSync(p.row, o.off, o.len)
 	}
 	o.ackWait &^= p.bit()
-	o.acked |= p.bit()
+	e.ackedBy(o, p)
 	if e.mutated(MutForgetAtAck) {
 		o.barWait &^= p.bit()
 	}
@@ -439,6 +459,7 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 		return
 	}
 	e.markMissed(p.row, o.off, o.len)
+	e.tellOthersMissed(p, o)
 	if e.fencedOut {
 		e.fencedWrite(o)
 	}
