@@ -49,11 +49,11 @@ func TestLevelsAndFlags(t *testing.T) {
 		logging.PrintLevel.Set(level)
 		logging.Level.Set(all[len(all)-1-i])
 		printed.Reset()
-		want := ""
+		var want strings.Builder
 		for j, of := range all {
 			log.Log(t.Context(), of, "line", "n", j)
 			if j >= i {
-				want += fmt.Sprintf("level=%s msg=line flag=iscsi n=%d\n", names[j], j)
+				fmt.Fprintf(&want, "level=%s msg=line flag=iscsi n=%d\n", names[j], j)
 			}
 			if severity := 7 - j; j >= len(all)-1-i {
 				if got, want := next(t, system), fmt.Sprintf("<%d>pollux[%d]: msg=line flag=iscsi n=%d", 23<<3|severity, os.Getpid(), j); got != want {
@@ -61,8 +61,8 @@ func TestLevelsAndFlags(t *testing.T) {
 				}
 			}
 		}
-		if printed.String() != want {
-			t.Errorf("print level %s: %q, want %q", names[i], printed.String(), want)
+		if printed.String() != want.String() {
+			t.Errorf("print level %s: %q, want %q", names[i], printed.String(), want.String())
 		}
 	}
 	logging.Level.Set(slog.LevelError)
