@@ -121,7 +121,9 @@ func TestTcmurTargetKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := logInTo(t, server, mode, 0)
-		go func() { _, _ = d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0) }()
+		go func() {
+			_, _ = d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0)
+		}()
 		if strings.HasSuffix(mode, "1") {
 			awaitFile(t, filepath.Join(dir, mode+".done"))
 		}
