@@ -23,7 +23,7 @@ func startTarget(t *testing.T, args ...string) (*target, string) {
 	}
 	flags.cores = []int{-1}
 	logging := rpc.NewLogging(logFlags...)
-	tgt, err := newTarget(flags, logging, newLogger(io.Discard, logging))
+	tgt, err := newTarget(flags, logging, newLogger(io.Discard, nil, logging))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func serveCommand(args []string, std stdio) int {
 	out, words := newSink(std.out), newSink(std.err)
 	defer out.Close()
 	defer words.Close()
-	log := newLogger(words, logging)
+	log := newLogger(words, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
 	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
 	if err == nil {

@@ -69,7 +69,7 @@ Reactors:
       --spin DURATION         adaptive: how long to spin (default 100us)
       --without A,B           kernel features to leave unused: ` + "%s" + `
       --coalesce=false        send each answer at once, also when more are about to follow
-      --max-data-memory SIZE  bound of all I/O buffers (default 1G)
+      --max-data-memory SIZE  bound of all I/O buffers (default 1G); a memory cgroup must hold it
 
   -L, --logflag NAME          debug lines of one part (all: every part)
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"pollux/bdev"
@@ -79,8 +80,8 @@ func newTarget(flags serveFlags, logging *rpc.Logging, log *slog.Logger) (*targe
 	return t, nil
 }
 
-// stepTimeout bounds the steps of the end that have no bound of their own.
-const stepTimeout = 10 * time.Second
+// stepTimeout bounds the steps of the end that have no bound of their own: the calls in progress, and the removal of each block device.
+const stepTimeout = 30 * time.Second
 
 // errNotEnded says that a step of the end was given up.
 var errNotEnded = errors.New("not ended")
@@ -90,11 +91,11 @@ var errNotEnded = errors.New("not ended")
 // answer, is named in the error and left alone, with everything below it: the process ends without.
 func (t *target) stop() error {
 	t.registry.Ending()
-	err := errors.Join(within(stepTimeout, "RPC calls", t.rpc.Close), t.iscsi.Close())
+	err := errors.Join(within(stepTimeout, "RPC calls", t.rpc.Close, nil), t.iscsi.Close())
 	if isLeft(err) {
 		return err
 	}
-	err = errors.Join(err, within(stepTimeout, "block devices", t.registry.Close))
+	err = errors.Join(err, within(stepTimeout, "block devices", t.registry.Close, t.registry.Removing))
 	if isLeft(err) {
 		return err
 	}
@@ -104,15 +105,25 @@ func (t *target) stop() error {
 // isLeft reports whether something was left that has not ended.
 func isLeft(err error) bool { return errors.Is(err, errNotEnded) || errors.Is(err, scsi.ErrUnanswered) }
 
-// within waits for fn to end, but not for longer.
-func within(atMost time.Duration, what string, fn func() error) error {
+// within waits for fn to end, but not for longer than atMost with the same doing: what it is about at the moment, by name.
+func within(atMost time.Duration, what string, fn func() error, doing func() []string) error {
 	ended := make(chan error, 1)
 	go func() { ended <- fn() }()
-	select {
-	case err := <-ended:
-		return err
-	case <-time.After(atMost):
-		return fmt.Errorf("%s: %w after %v", what, errNotEnded, atMost)
+	var before []string
+	for {
+		select {
+		case err := <-ended:
+			return err
+		case <-time.After(atMost):
+		}
+		var now []string
+		if doing != nil {
+			now = doing()
+		}
+		if slices.Equal(now, before) {
+			return fmt.Errorf("%s: %w after %v %v", what, errNotEnded, atMost, now)
+		}
+		before = now
 	}
 }
 

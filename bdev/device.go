@@ -32,6 +32,8 @@ type Device struct {
 	rates    atomic.Pointer[RateLimits]
 	locks    *RangeLock // in order of arrival; the home reactor's
 
+	histogram atomic.Pointer[opHistogram] // nil: nothing is counted; written and read by the control plane
+
 	// Under the registry's mutex.
 	descs    []*Desc
 	writers  int

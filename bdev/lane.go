@@ -48,6 +48,7 @@ type lane struct {
 
 	composites compositePool
 	stats      Stats
+	histogram  *opHistogram // nil: nothing is counted
 }
 
 func newLane(d *Device, r *reactor.Reactor) *lane {

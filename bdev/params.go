@@ -1,12 +1,35 @@
 package bdev
 
 import (
+	"context"
+	"fmt"
+	"syscall"
+
 	"pollux/rpc"
 )
 
 // NameParams is the parameters of methods that take a device's name and nothing else.
 type NameParams struct {
 	Name string `json:"name"`
+}
+
+// HandleDelete registers a module's method that removes a device by its name.
+func HandleDelete(s *rpc.Server, method string, remove func(name string) error, aliases ...string) *rpc.Method {
+	return rpc.Handle(s, rpc.Runtime, method, func(_ context.Context, p NameParams) (rpc.None, error) {
+		return rpc.None{}, remove(p.Name)
+	}, aliases...).Waits()
+}
+
+// LookupOf finds a device of a module: one whose backend is a B. kind is what such devices are called. Errors: ENODEV.
+func LookupOf[B Backend](g *Registry, name, kind string) (d *Device, b B, err error) {
+	if d, err = g.Lookup(name); err != nil {
+		return nil, b, err
+	}
+	b, ours := d.spec.Backend.(B)
+	if !ours {
+		return nil, b, fmt.Errorf("bdev %s is not %s: %w", name, kind, syscall.ENODEV)
+	}
+	return d, b, nil
 }
 
 // NoMetadata is the parameters for metadata and protection information that SPDK's clients send. They are not supported, so that

@@ -195,6 +195,18 @@ func (g *Registry) Devices() []*Device {
 	return slices.DeleteFunc(slices.Clone(g.devices), func(d *Device) bool { return d.removing })
 }
 
+// Removing are the names of the devices whose removal has not ended.
+func (g *Registry) Removing() (names []string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, d := range g.devices {
+		if d.removing {
+			names = append(names, d.spec.Name)
+		}
+	}
+	return names
+}
+
 // ClaimedBy is who has claimed the device, "" for nobody.
 func (g *Registry) ClaimedBy(d *Device) string {
 	g.mu.Lock()

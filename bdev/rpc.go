@@ -31,6 +31,10 @@ func (g *Registry) RegisterRPC(s *rpc.Server) {
 		Help("Have all modules look at a device.")
 	rpc.Handle(s, rpc.Runtime, "bdev_set_qos_limit", g.setQoSLimit, "set_bdev_qos_limit").
 		Help("Limit the rate of a device's I/O; 0 is no limit.")
+	rpc.Handle(s, rpc.Runtime, "bdev_enable_histogram", g.enableHistogram, "enable_bdev_histogram").
+		Help("Begin or end to count the latencies of a device's I/O.")
+	rpc.Handle(s, rpc.Runtime, "bdev_get_histogram", g.getHistogram, "get_bdev_histogram").
+		Help("Get the latencies that have been counted.")
 	g.registerNotify(s)
 	s.Subsystem("bdev", []string{}, g.writeConfig)
 }
@@ -187,6 +191,7 @@ func (g *Registry) writeConfig(context.Context) ([]rpc.ConfigEntry, error) {
 			entries = append(entries, config(d)...)
 		}
 		entries = append(entries, qosConfig(d)...)
+		entries = append(entries, histogramConfig(d)...)
 	}
 	return append(entries, rpc.ConfigEntry{Method: "bdev_wait_for_examine"}), nil
 }

@@ -44,6 +44,9 @@ func (s *Stats) of(op Op) *OpStats {
 
 // count notes the end of q.
 func (s *Stats) count(q *Request, l *lane) {
+	if h := l.histogram; h != nil && h.counts(q.Op) {
+		h.Tally(l.r, uint64(l.r.Now()-q.started))
+	}
 	if q.Status != StatusOK {
 		s.Errors[q.Status]++
 		return

@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"hash"
 	"strconv"
 	"strings"
@@ -27,21 +28,12 @@ const (
 // CHAPAlgorithms are all that we have, the best first.
 var CHAPAlgorithms = []CHAPAlgorithm{CHAPSHA256, CHAPSHA1, CHAPMD5}
 
-// Limits of CHAP (RFC 7143 12.1.3).
-const (
-	CHAPChallengeMax    = 1024 // bytes of a challenge, decoded
-	CHAPChallengeLength = 32   // bytes of ours
-	CHAPSecretMin       = 12   // bytes: 96 bits, what RFC 7143 9.2.1 wants of random secrets
-	CHAPSecretMax       = 255
-	CHAPNameMax         = 255
-)
-
 // CheckCHAPSecret says what is wrong with a secret that somebody configures. peer is the secret of the other direction, empty for
 // none: RFC 7143 9.2.1 forbids that they are equal.
 func CheckCHAPSecret(secret, peer string) error {
 	switch {
 	case len(secret) < CHAPSecretMin:
-		return errors.New("CHAP secret is shorter than 12 bytes")
+		return fmt.Errorf("CHAP secret is shorter than %d bytes", CHAPSecretMin)
 	case len(secret) > CHAPSecretMax:
 		return errors.New("CHAP secret is longer than 255 bytes")
 	case secret == peer:
@@ -81,9 +73,9 @@ type CHAPChallenge struct {
 
 // NewCHAPChallenge draws a challenge.
 func NewCHAPChallenge(a CHAPAlgorithm) CHAPChallenge {
-	b := make([]byte, CHAPChallengeLength+1)
+	b := make([]byte, chapChallengeLength+1)
 	rand.Read(b) // never fails: crypto/rand ends the process instead
-	return CHAPChallenge{a, b[CHAPChallengeLength], b[:CHAPChallengeLength]}
+	return CHAPChallenge{a, b[chapChallengeLength], b[:chapChallengeLength]}
 }
 
 // Verify compares a response in constant time.

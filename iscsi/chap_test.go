@@ -30,7 +30,7 @@ func TestCHAPResponse(t *testing.T) {
 
 func TestChallengesDiffer(t *testing.T) {
 	a, b := NewCHAPChallenge(CHAPSHA256), NewCHAPChallenge(CHAPSHA256)
-	if len(a.Challenge) != CHAPChallengeLength || bytes.Equal(a.Challenge, b.Challenge) {
+	if len(a.Challenge) != chapChallengeLength || bytes.Equal(a.Challenge, b.Challenge) {
 		t.Errorf("%x and %x", a.Challenge, b.Challenge)
 	}
 }

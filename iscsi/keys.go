@@ -4,9 +4,6 @@ package iscsi
 // nor FastAbort are offered.
 const TaskReportingRFC3720 = "RFC3720"
 
-// NameMax is the longest iSCSI name, in bytes (RFC 7143 4.2.7.1).
-const NameMax = 223
-
 // kind is how a key's value comes about (RFC 7143 6.2).
 type kind uint8
 
@@ -69,8 +66,8 @@ var keys = [...]key{
 	{name: "ImmediateData", kind: kindAnd, use: useOperational | useBoth | useLeading, flag: func(p *Params) *bool { return &p.ImmediateData }},
 	{name: "MaxBurstLength", kind: kindMin, use: useOperational | useBoth | useLeading, min: 512, max: 1<<24 - 1, number: func(p *Params) *uint32 { return &p.MaxBurstLength }},
 	{name: "FirstBurstLength", kind: kindMin, use: useOperational | useBoth | useLeading, min: 512, max: 1<<24 - 1, number: func(p *Params) *uint32 { return &p.FirstBurstLength }},
-	{name: "DefaultTime2Wait", kind: kindMax, use: useOperational | useBoth | useLeading | useDiscovery, max: 3600, number: func(p *Params) *uint32 { return &p.DefaultTime2Wait }},
-	{name: "DefaultTime2Retain", kind: kindMin, use: useOperational | useBoth | useLeading | useDiscovery, max: 3600, number: func(p *Params) *uint32 { return &p.DefaultTime2Retain }},
+	{name: "DefaultTime2Wait", kind: kindMax, use: useOperational | useBoth | useLeading | useDiscovery, max: Time2WaitMax, number: func(p *Params) *uint32 { return &p.DefaultTime2Wait }},
+	{name: "DefaultTime2Retain", kind: kindMin, use: useOperational | useBoth | useLeading | useDiscovery, max: Time2RetainMax, number: func(p *Params) *uint32 { return &p.DefaultTime2Retain }},
 	{name: "MaxOutstandingR2T", kind: kindMin, use: useOperational | useBoth | useLeading, min: 1, max: 65535, number: func(p *Params) *uint32 { return &p.MaxOutstandingR2T }},
 	{name: "DataPDUInOrder", kind: kindOr, use: useOperational | useBoth | useLeading, flag: func(p *Params) *bool { return &p.DataPDUInOrder }},
 	{name: "DataSequenceInOrder", kind: kindOr, use: useOperational | useBoth | useLeading, flag: func(p *Params) *bool { return &p.DataSequenceInOrder }},

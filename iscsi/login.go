@@ -10,9 +10,6 @@ const (
 	LoginOver                  // the login has failed: the target sends what was built and closes, the initiator closes
 )
 
-// LoginRoundsMax is how many Login Requests one login may take; CHAP needs four, long texts a few more.
-const LoginRoundsMax = 32
-
 // TargetLogin is the target's side of a login: a state machine without clock, socket or session. Set Admit, call Start, and
 // give every Login Request that Validate has passed to Handle.
 //

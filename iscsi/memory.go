@@ -38,6 +38,9 @@ func sizeOf(n uint32) (size int64) {
 
 // windowFor is the command window whose unsolicited data fits a connection's share; one command is always allowed.
 func (l *local) windowFor(p *Params) uint32 {
+	if p.Discovery() { // No request there brings data for a task.
+		return DiscoveryQueueDepth
+	}
 	claim := sizeOf(1)
 	if p.ImmediateData || !p.InitialR2T {
 		claim = sizeOf(p.FirstBurstLength)
@@ -130,7 +133,7 @@ func (t *task) starve() {
 	}
 	c.waitLast = t
 	if !l.retry.Active() {
-		l.retry.Start(MemoryRetry)
+		l.retry.Start(memoryRetry)
 	}
 }
 
@@ -162,7 +165,7 @@ func (t *task) unstarve() {
 // feedStarved lets the first task of each waiting connection try, in turn.
 func (l *local) feedStarved() {
 	fed := false
-	for range min(len(l.mem.hungry), HungryBatch) {
+	for range min(len(l.mem.hungry), hungryBatch) {
 		c := l.mem.hungry[0]
 		l.mem.hungry = append(l.mem.hungry[:0], l.mem.hungry[1:]...)
 		l.mem.hungry = append(l.mem.hungry, c)
@@ -175,6 +178,6 @@ func (l *local) feedStarved() {
 	case fed && !l.feed.Queued():
 		l.r.Defer(&l.feed)
 	case !l.retry.Active():
-		l.retry.Start(MemoryRetry)
+		l.retry.Start(memoryRetry)
 	}
 }

@@ -96,7 +96,7 @@ const headRoom = 2*DigestLength + 3
 // room reports whether a PDU with inline bytes of data and pieces of attached data fits. What does not is asked for when this
 // send has ended.
 func (c *conn) room(inline, pieces int) bool {
-	if c.filled >= SendMax {
+	if c.filled >= sendMax {
 		c.sock.Dirty()
 		return false
 	}

@@ -6,9 +6,6 @@ import (
 	"io"
 )
 
-// AHSMax is the longest that all additional header segments of a PDU can be, in bytes (RFC 7143 11.2.1.5).
-const AHSMax = 255 * 4
-
 // Sink is who takes the PDUs that a Decoder cuts from a stream. h belongs to the Decoder and is valid until End has returned.
 type Sink interface {
 	// Header is called when the header segments are whole and their digest is right. It validates, decides where the data goes, and

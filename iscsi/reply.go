@@ -70,7 +70,7 @@ func (t *task) fill() progress {
 	r := &t.reply
 	r.turn = 0
 	for r.sent < r.length {
-		if r.turn >= DataInQuantum {
+		if r.turn >= dataInQuantum {
 			return progressMore
 		}
 		if !t.fillDataIn() {
@@ -101,9 +101,6 @@ func (t *task) segment() uint32 {
 	burst := c.session.params.MaxBurstLength
 	return min(r.length-r.sent, c.maxSend, burst-r.sent%burst, segmentMax)
 }
-
-// segmentMax keeps the pieces of one Data-In few.
-const segmentMax = 256 << 10
 
 // fillDataIn writes one Data-In. The last one carries a GOOD status (RFC 7143 11.7.3); F ends a burst (11.7.1).
 func (t *task) fillDataIn() bool {

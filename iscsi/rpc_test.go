@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"pollux/bdev/malloc"
-	"pollux/iscsi"
 	"pollux/rpc"
 )
 
@@ -151,15 +150,4 @@ func TestHistogramCountsCommands(t *testing.T) {
 	}
 	g.call("iscsi_enable_histogram", `{"name":"disk1","enable":false}`, "true")
 	g.close()
-}
-
-func TestBucketsOfTheHistogram(t *testing.T) {
-	for _, c := range []struct {
-		ticks uint64
-		want  int
-	}{{0, 0}, {127, 127}, {128, 128}, {129, 129}, {255, 255}, {256, 256 + 0}, {257, 256}, {258, 257}, {1<<64 - 1, 58*128 - 1}} {
-		if got := iscsi.Bucket(c.ticks); got != c.want {
-			t.Errorf("%d ticks are in bucket %d, want %d", c.ticks, got, c.want)
-		}
-	}
 }

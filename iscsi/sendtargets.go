@@ -136,6 +136,7 @@ func (c *conn) sendTargets(text []byte, what string) ([]byte, bool) {
 func (c *conn) visiblePortals(view *config, t *Target) (portals []string) {
 	local, remote := c.sock.LocalAddr(), c.sock.RemoteAddr().Addr()
 	var seen []int32
+	told := map[string]bool{} // A wildcard may stand for a portal that is there by itself.
 	for _, m := range t.Maps {
 		g := view.portalGroup(m.PortalGroup)
 		if g == nil || g.Private && g.Tag != c.session.key.portalGroup || slices.Contains(seen, g.Tag) || !g.started() {
@@ -146,8 +147,8 @@ func (c *conn) visiblePortals(view *config, t *Target) (portals []string) {
 		}
 		seen = append(seen, g.Tag)
 		for _, addr := range g.addresses {
-			a := targetAddress(addr, local, g.Tag)
-			if !slices.ContainsFunc(portals, func(p string) bool { return strings.EqualFold(p, a) }) {
+			if a := targetAddress(addr, local, g.Tag); !told[a] {
+				told[a] = true
 				portals = append(portals, a)
 			}
 		}

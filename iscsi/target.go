@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"pollux/bdev"
 	"pollux/scsi"
 )
 
@@ -42,8 +43,8 @@ type Target struct {
 // node is the part of a target that lives: its SCSI device.
 type node struct {
 	device    *scsi.Device
-	gone      atomic.Bool               // the target is being deleted; written by the control plane, read where sessions are opened
-	histogram atomic.Pointer[histogram] // written by the control plane, read once per command; nil: nothing is counted
+	gone      atomic.Bool                    // the target is being deleted; written by the control plane, read where sessions are opened
+	histogram atomic.Pointer[bdev.Histogram] // written by the control plane, read once per command; nil: nothing is counted
 }
 
 // TargetSpec is what iscsi_create_target_node says.
@@ -143,13 +144,10 @@ func (c *config) targetAuth(p authPolicy) TargetAuth {
 
 func (s *session) queueDepth() uint32 {
 	if s.target == nil {
-		return discoveryQueueDepth
+		return DiscoveryQueueDepth
 	}
 	return s.target.QueueDepth
 }
-
-// discoveryQueueDepth is the command window of discovery sessions.
-const discoveryQueueDepth = 4
 
 // ports are the relative identifiers of the target's ports, one for each portal group.
 func (t *Target) ports() (all []uint16) {

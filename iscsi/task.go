@@ -68,12 +68,12 @@ func (l *local) getTask(c *conn) *task {
 
 // growTasks is the one place where tasks are allocated.
 func (l *local) growTasks() {
-	slab := make([]task, TaskSlab)
+	slab := make([]task, taskSlab)
 	first := uint32(len(l.tasks.all))
 	for i := range slab {
 		l.tasks.all = append(l.tasks.all, &slab[i])
 	}
-	for i := TaskSlab - 1; i >= 0; i-- { // the lowest id comes out of the list first
+	for i := taskSlab - 1; i >= 0; i-- { // the lowest id comes out of the list first
 		t := &slab[i]
 		t.local, t.id = l, first+uint32(i)
 		t.output.task = t

@@ -2,16 +2,6 @@ package iscsi
 
 import "strings"
 
-// Limits of text (RFC 7143 6.1, 6.2).
-const (
-	KeyMax        = 63   // the longest key
-	ValueMax      = 255  // the longest simple value
-	LongValueMax  = 8192 // the longest value of keys that carry binary items or lists
-	TextMax       = 8192 // the longest text of one exchange, over all its PDUs
-	TextPairsMax  = 96   // pairs in one text: even if all are NotUnderstood, the answer fits into TextMax
-	TextRoundsMax = 64   // PDUs of one exchange from one side
-)
-
 // Values that answer a key instead of a value of its own (RFC 7143 6.2).
 const (
 	NotUnderstood = "NotUnderstood"

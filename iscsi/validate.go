@@ -81,9 +81,6 @@ type Limits struct {
 	FirstBurstLength         uint32
 }
 
-// LoginDataSegmentMax is the longest data segment during login, for both sides (RFC 7143 13.12: the default).
-const LoginDataSegmentMax = 8192
-
 // Validate checks a header before anything is done with it: direction, phase, lengths, and the fields whose values are
 // constrained. Reserved fields are ignored, as RFC 7143 11.1 wants. What depends on tasks (tags in use, DataSN, BufferOffset
 // against R2Ts) or on sequence numbers is left to whoever keeps them.

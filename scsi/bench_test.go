@@ -23,6 +23,7 @@ type disk struct {
 	kept  []func()
 	fail  bdev.Status // of the next requests
 	hook  func(*bdev.Request)
+	enter func(*bdev.Request)              // when a request reaches the device; hook is when it has its effect
 	timed map[*bdev.Request]*reactor.Timer // with delay: what can be aborted
 }
 
@@ -40,6 +41,9 @@ type diskQueue struct {
 func (q *diskQueue) Close() {}
 
 func (q *diskQueue) Submit(b *bdev.Request) {
+	if q.d.enter != nil {
+		q.d.enter(b)
+	}
 	switch {
 	case q.d.held:
 		q.d.kept = append(q.d.kept, func() { q.d.serve(b) })

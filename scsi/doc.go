@@ -41,8 +41,9 @@
 //
 // # Task set
 //
-// QUERY, ABORT and CLEAR work on one task set per LUN (TST 0). Simple tasks may be reordered at will (QUEUE ALGORITHM MODIFIER 1). Ordered and
-// head of queue tasks take their place among the tasks of their nexus; between nexuses there is no order but that of the answers.
+// There is one task set per LUN (TST 0). Simple tasks may be reordered at will (QUEUE ALGORITHM MODIFIER 1). Ordered and head of queue tasks
+// take their place among the tasks of their nexus; an ordered task then asks the LUN's home reactor for its turn (turn.go), during which
+// nothing of other nexuses is under way on any reactor. Simple tasks pay one branch for that.
 //
 // # Tables
 //
@@ -53,7 +54,8 @@
 //
 // # Files
 //
-// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task; attention.go the
-// unit attentions. lun.go and change.go are what is shared; reservation.go is the rules of persistent reservations as a pure function; ptpl.go is their file. transfer.go,
-// sbc.go and steps.go move blocks: one request, or several. inquiry.go tells who a LUN is. rpc.go lists devices.
+// task.go, management.go, device.go and removal.go are what transports see. nexus.go, unit.go and task_state.go are the life of a task;
+// attention.go the unit attentions, turn.go the order between nexuses. lun.go and change.go are what is shared; reservation.go is the rules
+// of persistent reservations as a pure function, ptpl.go their file. transfer.go, sbc.go and steps.go move blocks: one request, or several.
+// inquiry.go tells who a LUN is. rpc.go lists devices.
 package scsi

@@ -22,6 +22,7 @@ func TestGateNotices(t *testing.T) {
 		run      func(uint64) error
 	}{
 		{MutateTornSwap, "counter", count},
+		{MutateOwnOrder, "order", func(seed uint64) error { return orderRound(t, seed) }},
 		{MutateNoFence, "CLEAR TASK SET", kind("CLEAR TASK SET")},
 		{MutateNoFence, "LOGICAL UNIT RESET", kind("LOGICAL UNIT RESET")},
 		{MutateNoFence, "TARGET WARM RESET", kind("TARGET WARM RESET")},

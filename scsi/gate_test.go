@@ -187,6 +187,10 @@ func (w *writer) issue(task *testTask) {
 	f.stamps++
 	f.owner[f.stamps] = w
 	binary.BigEndian.PutUint64(task.out, f.stamps)
+	task.Attribute = AttributeSimple
+	if f.rng.IntN(16) == 0 {
+		task.Attribute = AttributeOrdered
+	}
 	if !w.n.Prepare(&task.Task) {
 		w.later(func() { w.issue(task) })
 		return

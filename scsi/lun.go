@@ -25,6 +25,8 @@ type LUN struct {
 
 	// On home.
 	changes changeQueue
+	turns   []*turn // of ordered tasks: the first has its turn, or is about to
+	holds   []hold  // of the turn that was granted last, by reactor
 }
 
 // state is what all nexuses share of a LUN, as an immutable snapshot: a change makes a new one.
@@ -42,6 +44,7 @@ type path struct {
 	channel *bdev.Channel
 	units   []*unit // of the nexuses on this reactor
 	epoch   uint64  // of the last change this reactor has acknowledged
+	turn    *turn   // of an ordered task, now
 }
 
 // detach takes u, which has drained, off the path.

@@ -9,5 +9,6 @@ const (
 	MutateNoFence            // fences are acknowledged although tasks are under way
 	MutateStaleView          // tasks are not admitted again when the state has changed since Prepare
 	MutateTornSwap           // COMPARE AND WRITE compares and writes in two steps
+	MutateOwnOrder           // ordered tasks are ordered among the tasks of their own nexus alone
 	MutateNoDrain            // aborts, closes and removals do not wait for what the device has
 )

@@ -58,6 +58,7 @@ func (n *Nexus) addUnit(p *path) {
 	}
 	u := newUnit(n, p)
 	u.attentions.add(attentionPowerOn)
+	u.holdBack()
 	n.units[number] = u
 	p.units = append(p.units, u)
 }
@@ -108,9 +109,23 @@ func (n *Nexus) Execute(t *Task) {
 		panic("scsi: Execute of a task that was not prepared")
 	}
 	if t.unit.mayStart(t) || t.aborted != abortNone {
+		t.proceed()
+		return
+	}
+	t.wait()
+}
+
+// proceed starts a task that its own nexus does not hold back. An ordered one has to have its turn among the others.
+func (t *Task) proceed() {
+	if t.Attribute != AttributeOrdered || t.unit.lun == nil || t.aborted != abortNone {
 		t.start()
 		return
 	}
+	t.wait()
+	t.takeTurn()
+}
+
+func (t *Task) wait() {
 	t.phase = phaseWaiting
 	t.unit.waiting++
 }

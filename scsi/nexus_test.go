@@ -37,6 +37,12 @@ func (n *initiator) write(lba uint32, c byte) *testTask {
 func (b *bench) release() {
 	b.t.Helper()
 	b.disk.held = false
+	b.releaseAndHold()
+}
+
+// releaseAndHold lets the disk do what it has kept, and nothing that comes of it if it goes on holding.
+func (b *bench) releaseAndHold() {
+	b.t.Helper()
 	kept := b.disk.kept
 	b.disk.kept = nil
 	b.must(b.w.Reactors[0].Call(func() {})) // The world stands still now.

@@ -12,7 +12,7 @@ type phase uint8
 const (
 	phaseIdle      phase = iota // not ours
 	phasePrepared               // known to the nexus; the transport gathers its data-out
-	phaseWaiting                // executed, held back by an ordered task
+	phaseWaiting                // executed, held back by an ordered task, or an ordered one without its turn
 	phaseRunning                // its handler has it
 	phaseForwarded              // a change that the LUN's home reactor is asked to make
 )
@@ -35,6 +35,7 @@ type progress struct {
 	phase    phase
 	aborted  abortion
 	sequence uint64 // order of arrival at the nexus
+	turn     *turn  // of an ordered task that only its turn keeps from running
 	next     *Task  // the unit's tasks, in order of arrival
 	prev     *Task
 
@@ -205,6 +206,9 @@ func (t *Task) finish() {
 	t.releaseBounce()
 	u.remove(t)
 	t.phase = phaseIdle
+	if t.turn != nil {
+		t.leaveTurn()
+	}
 	if t.aborted != abortNone {
 		t.answerAborted()
 	}

@@ -8,7 +8,8 @@ type unit struct {
 
 	first, last *Task // in order of arrival
 	ordered     int   // ordered tasks among them
-	waiting     int   // tasks held back by an ordered one
+	waiting     int   // tasks held back
+	holds       int   // 1 while another nexus's ordered task has its turn
 	drains      []*drain
 
 	attentions attentions
@@ -72,10 +73,16 @@ func (u *unit) remove(t *Task) {
 }
 
 // mayStart applies the task attributes (SAM-5 8.6): an ordered task waits for all older ones, a simple task for older ordered
-// ones, a head of queue task for none. The order is that of arrival, so tasks whose data-out is being gathered count.
+// ones, a head of queue task for none. The order is that of arrival, so tasks whose data-out is being gathered count. Of other nexuses'
+// ordered tasks only the one that has its turn counts.
 func (u *unit) mayStart(t *Task) bool {
-	if u.ordered == 0 || t.Attribute == AttributeHeadOfQueue {
+	switch {
+	case u.ordered|u.holds == 0 || t.Attribute == AttributeHeadOfQueue:
 		return true
+	case t.turn != nil:
+		return false // It begins when its turn does.
+	case u.holds > 0 && t.Attribute != AttributeOrdered:
+		return false
 	}
 	for o := t.prev; o != nil; o = o.prev {
 		if t.Attribute == AttributeOrdered && o.Attribute != AttributeHeadOfQueue || o.Attribute == AttributeOrdered {
@@ -100,7 +107,7 @@ func (u *unit) startWaiting() {
 	for t := u.first; t != nil; t = t.next {
 		if t.phase == phaseWaiting && u.mayStart(t) {
 			u.waiting--
-			t.start()
+			t.proceed()
 		}
 	}
 }

@@ -108,12 +108,6 @@ func (b *backend) syncSize() error {
 }
 
 func (m *Module) lookup(name string) (*bdev.Device, error) {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	if _, ours := d.Spec().Backend.(*backend); !ours {
-		return nil, fmt.Errorf("bdev %s is not an aio device: %w", name, syscall.ENODEV)
-	}
-	return d, nil
+	d, _, err := bdev.LookupOf[*backend](m.registry, name, "an aio device")
+	return d, err
 }

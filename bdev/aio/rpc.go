@@ -30,9 +30,7 @@ func (m *Module) Register(s *rpc.Server) {
 		})
 	}, "construct_aio_bdev").Waits().
 		Help("Make a block device of a file or of a block device of the kernel.")
-	rpc.Handle(s, rpc.Runtime, "bdev_aio_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_aio_bdev").Waits().
+	bdev.HandleDelete(s, "bdev_aio_delete", m.Delete, "delete_aio_bdev").
 		Help("Remove an aio device; its file is synced and closed.")
 	rpc.Handle(s, rpc.Runtime, "bdev_aio_rescan", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
 		return rpc.None{}, m.Rescan(p.Name)

@@ -94,15 +94,8 @@ func (m *Module) Update(name string, k Kind, latency time.Duration) error {
 }
 
 func (m *Module) lookup(name string) (*device, error) {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	ours, ok := d.Spec().Backend.(*device)
-	if !ok {
-		return nil, fmt.Errorf("bdev %s is not a delay device: %w", name, syscall.ENODEV)
-	}
-	return ours, nil
+	_, d, err := bdev.LookupOf[*device](m.registry, name, "a delay device")
+	return d, err
 }
 
 type device struct {

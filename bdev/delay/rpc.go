@@ -45,9 +45,8 @@ func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_delay_create", func(_ context.Context, p createParams) (string, error) {
 		return p.Name, m.Create(p.Name, p.BaseName, p.latencies(), p.UUID.Bytes())
 	}).Help("Make a block device that hands requests to another after a while.")
-	rpc.Handle(s, rpc.Runtime, "bdev_delay_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}).Waits().Help("Remove a delay device.")
+	bdev.HandleDelete(s, "bdev_delay_delete", m.Delete).
+		Help("Remove a delay device.")
 	rpc.Handle(s, rpc.Runtime, "bdev_delay_update_latency", m.update).
 		Help("Change one of a delay device's latencies, in microseconds.")
 }

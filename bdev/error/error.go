@@ -119,15 +119,8 @@ func (m *Module) Resume(name string) error {
 }
 
 func (m *Module) lookup(name string) (*device, error) {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	ours, ok := d.Spec().Backend.(*device)
-	if !ok {
-		return nil, fmt.Errorf("bdev %s is not an error device: %w", name, syscall.ENODEV)
-	}
-	return ours, nil
+	_, d, err := bdev.LookupOf[*device](m.registry, name, "an error device")
+	return d, err
 }
 
 type device struct {

@@ -34,9 +34,7 @@ func (m *Module) Register(s *rpc.Server) {
 		return rpc.None{}, err
 	}, "construct_error_bdev").DecodeError(rpc.CodeInvalidParams, "Invalid parameters").
 		Help("Make a block device EE_BASE that errors can be injected into.")
-	rpc.Handle(s, rpc.Runtime, "bdev_error_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_error_bdev").DecodeError(rpc.CodeInvalidParams, "Invalid parameters").Waits().
+	bdev.HandleDelete(s, "bdev_error_delete", m.Delete, "delete_error_bdev").DecodeError(rpc.CodeInvalidParams, "Invalid parameters").
 		Help("Remove an error device.")
 	rpc.Handle(s, rpc.Runtime, "bdev_error_inject_error", m.inject, "bdev_inject_error").
 		DecodeError(rpc.CodeInvalidParams, "Invalid parameters").

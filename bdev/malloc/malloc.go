@@ -3,7 +3,6 @@ package malloc
 import (
 	"fmt"
 	"sync"
-	"syscall"
 
 	"pollux/bdev"
 )
@@ -87,12 +86,8 @@ func (m *Module) spec(o Options, d *disk) bdev.Spec {
 
 // Delete removes a disk; it returns when the memory has been given back. Errors: ENODEV.
 func (m *Module) Delete(name string) error {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
+	if _, _, err := bdev.LookupOf[*disk](m.registry, name, "a malloc disk"); err != nil {
 		return err
-	}
-	if _, ours := d.Spec().Backend.(*disk); !ours {
-		return fmt.Errorf("bdev %s is not a malloc disk: %w", name, syscall.ENODEV)
 	}
 	return m.registry.Unregister(name)
 }

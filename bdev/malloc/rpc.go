@@ -27,9 +27,7 @@ func (p *createParams) SetDefaults() { p.NUMA = -1 }
 func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_malloc_create", m.create, "construct_malloc_bdev").
 		Help("Make a block device in memory; with populate all of it is taken now, so that first writes are as fast as others.")
-	rpc.Handle(s, rpc.Runtime, "bdev_malloc_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_malloc_bdev").Waits().
+	bdev.HandleDelete(s, "bdev_malloc_delete", m.Delete, "delete_malloc_bdev").
 		Help("Remove a malloc device and give its memory back.")
 }
 

@@ -5,7 +5,6 @@ package null
 import (
 	"fmt"
 	"sync"
-	"syscall"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -75,14 +74,8 @@ func (m *Module) Resize(name string, blocks uint64) error {
 }
 
 func (m *Module) lookup(name string) (*bdev.Device, error) {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
-		return nil, err
-	}
-	if _, ours := d.Spec().Backend.(backend); !ours {
-		return nil, fmt.Errorf("bdev %s is not a null device: %w", name, syscall.ENODEV)
-	}
-	return d, nil
+	d, _, err := bdev.LookupOf[backend](m.registry, name, "a null device")
+	return d, err
 }
 
 // backend has no state.

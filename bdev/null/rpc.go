@@ -31,9 +31,7 @@ type resizeParams struct {
 func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_null_create", m.create, "construct_null_bdev").
 		Help("Make a block device that keeps nothing.")
-	rpc.Handle(s, rpc.Runtime, "bdev_null_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_null_bdev").Waits().
+	bdev.HandleDelete(s, "bdev_null_delete", m.Delete, "delete_null_bdev").
 		Help("Remove a null device.")
 	rpc.Handle(s, rpc.Runtime, "bdev_null_resize", m.resize).Waits().
 		Help("Give a null device another size, in MiB.")

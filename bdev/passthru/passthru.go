@@ -5,8 +5,6 @@ package passthru
 import (
 	"context"
 	"errors"
-	"fmt"
-	"syscall"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -40,12 +38,8 @@ func (m *Module) Create(name, base string, uuid [16]byte) error {
 
 // Delete removes a device and gives its base back. Errors: ENODEV.
 func (m *Module) Delete(name string) error {
-	d, err := m.registry.Lookup(name)
-	if err != nil {
+	if _, _, err := bdev.LookupOf[*device](m.registry, name, "a passthru device"); err != nil {
 		return err
-	}
-	if _, ours := d.Spec().Backend.(*device); !ours {
-		return fmt.Errorf("bdev %s is not a passthru device: %w", name, syscall.ENODEV)
 	}
 	return m.registry.Unregister(name)
 }
@@ -87,9 +81,7 @@ func (m *Module) Register(s *rpc.Server) {
 		return p.Name, m.Create(p.Name, p.BaseName, p.UUID.Bytes())
 	}, "construct_passthru_bdev").
 		Help("Make a block device that hands everything to another.")
-	rpc.Handle(s, rpc.Runtime, "bdev_passthru_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}, "delete_passthru_bdev").Waits().
+	bdev.HandleDelete(s, "bdev_passthru_delete", m.Delete, "delete_passthru_bdev").
 		Help("Remove a passthru device.")
 }
 

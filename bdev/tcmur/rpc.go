@@ -53,9 +53,7 @@ type handlerInfo struct {
 func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_tcmur_create", m.create).Waits().
 		Help("Make a block device of a tcmu-runner handler, in a process of its own.")
-	rpc.Handle(s, rpc.Runtime, "bdev_tcmur_delete", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Delete(p.Name)
-	}).Waits().
+	bdev.HandleDelete(s, "bdev_tcmur_delete", m.Delete).
 		Help("Remove a tcmur device and end its helper.")
 	rpc.Handle(s, rpc.Runtime, "bdev_tcmur_resize", func(_ context.Context, p resizeParams) (rpc.None, error) {
 		return rpc.None{}, m.Resize(p.Name, p.Size)

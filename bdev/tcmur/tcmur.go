@@ -340,13 +340,9 @@ func (m *Module) PID(name string) (int, error) {
 }
 
 func (m *Module) lookup(name string) (*supervisor, error) {
-	dev, err := m.registry.Lookup(name)
+	_, d, err := bdev.LookupOf[*disk](m.registry, name, "a tcmur device")
 	if err != nil {
 		return nil, err
-	}
-	d, ours := dev.Spec().Backend.(*disk)
-	if !ours {
-		return nil, fmt.Errorf("bdev %s is not a tcmur device: %w", name, syscall.ENODEV)
 	}
 	return d.supervisor, nil
 }

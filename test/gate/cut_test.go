@@ -174,6 +174,7 @@ func (b *bed) rawDial(isid iscsi.ISID) (*rawSession, error) {
 	c := &rawSession{conn: nc.(*net.TCPConn), isid: isid, cmdSN: target.NearWrap}
 	login := iscsi.InitiatorLogin{ISID: isid, CmdSN: c.cmdSN}
 	login.Keys.Own = initiator.Offers("iqn.2026-01.test:raw", target.IQN("disk"))
+	login.Keys.Own.DefaultTime2Retain = 0 // A session ends with its connection.
 	login.Start()
 	for {
 		var p iscsi.PDU

@@ -19,7 +19,8 @@ import (
 const (
 	limit       = time.Minute
 	seeds       = 24
-	seedsFull   = 500
+	seedsFull   = 120
+	seedsDamage = 8
 	page        = 4096
 	windowMax   = 919 // slots that a block tells of
 	updatesMax  = 64
@@ -44,6 +45,33 @@ func TestDrbdmetaAgrees(t *testing.T) {
 			d.writeLog()
 			d.writeBitmap()
 			d.compare()
+		})
+	}
+}
+
+// TestDamagedLogCostsResyncOnly damages blocks of such logs: at least what drbdmeta makes dirty must count as dirty.
+func TestDamagedLogCostsResyncOnly(t *testing.T) {
+	target.NeedProgram(t, "drbdmeta")
+	for seed := range uint64(seedsDamage) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			d := newDevice(t, seed)
+			d.writeSuperblock()
+			d.write(d.offset["md_offset"]+59, []byte{flagPrimary})
+			d.writeLog()
+			blocks := d.rng.Perm(d.stripes * d.stripe)[:1+d.rng.IntN(3)]
+			for _, block := range blocks {
+				d.write(d.offset["al_offset"]+block*page+d.rng.IntN(page/2), []byte("damage"))
+			}
+			run(t, 1, fmt.Sprintf("warning: %d of %d blocks", len(blocks), d.stripes*d.stripe), "check", d.path)
+			dump := run(t, 0, fmt.Sprintf(", %d damaged blocks", len(blocks)), "dump", "--bits", d.path)
+			d.drbdmeta("apply-al")
+			want, got := d.bits(dump, "dirty bits", d.drbdmeta("dump-md"))
+			for i := range want {
+				if want[i] && !got[i] {
+					t.Fatalf("bit %d is dirty for drbdmeta alone\n%.600s", i, dump)
+				}
+			}
 		})
 	}
 }
@@ -243,17 +271,23 @@ func (d *device) compare() {
 
 func (d *device) compareBits(dump, name, oracle string) {
 	d.t.Helper()
+	want, got := d.bits(dump, name, oracle)
+	if wrong := drbdmeta.Difference(got, want); wrong != "" {
+		d.t.Errorf("%s are not drbdmeta's: %s\n%.600s", name, wrong, dump)
+	}
+}
+
+// bits are the bitmap of drbdmeta's dump and a bitmap of Pollux's.
+func (d *device) bits(dump, name, oracle string) (want, got []bool) {
+	d.t.Helper()
 	want, err := drbdmeta.Bitmap(oracle)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	got, err := drbdmeta.Runs(dump, name, len(want))
-	if err != nil {
+	if got, err = drbdmeta.Runs(dump, name, len(want)); err != nil {
 		d.t.Fatal(err)
 	}
-	if wrong := drbdmeta.Difference(got, want); wrong != "" {
-		d.t.Errorf("%s are not drbdmeta's: %s\n%.600s", name, wrong, dump)
-	}
+	return want, got
 }
 
 // lastLine leaves out drbdmeta's remarks on what a file is not.

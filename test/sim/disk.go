@@ -139,8 +139,8 @@ func (s *Sim) diskDelay() int64 { return 20e3 + s.rng.Int64N(s.prof.diskJitter) 
 
 // diskDone applies a request and tells the engine that asked.
 func (s *Sim) diskDone(n *node, d *disk, io *diskIO) {
-	if !d.take(io) {
-		return // a crash has dealt with it
+	if !d.take(io) || io.inc != n.inc {
+		return // a crash has dealt with it, or the leg had been replaced before
 	}
 	if n.pausedUntil > s.now {
 		d.flight = append(d.flight, io)
@@ -201,6 +201,9 @@ func (d *disk) take(io *diskIO) bool {
 
 // fails decides whether a request hits a fault.
 func (s *Sim) fails(n *node, k engine.ActionKind) bool {
+	if k == engine.ActLegRead && n.failReadsUntil > s.now && !s.calm && s.rng.IntN(2) == 0 {
+		return true
+	}
 	if s.calm || s.prof.eio == 0 || s.rng.IntN(1000) >= s.prof.eio {
 		return false
 	}

@@ -1,270 +1,185 @@
 package sim
 
-import "pollux/bdev/replicated/engine"
+import (
+	"fmt"
+	"slices"
+
+	"pollux/bdev/replicated/engine"
+)
+
+// trouble is one thing that can go wrong, or that the operator can do. n, w and power are chosen by chance; not every
+// trouble needs them.
+type trouble struct {
+	name   string
+	weight int
+	make   func(s *Sim, n *node, w *wire, power bool)
+	fits   func(*profile) bool // worlds in which it happens; nil is all
+}
+
+// troubles is what a round chooses from. Those of rare worlds weigh more there.
+var troubles []trouble
+
+func init() { // the functions reach the table through Sim.hurt
+	troubles = []trouble{
+		{"crash and fail over", 2, (*Sim).crashAndFailOver, nil},
+		{"crash of all", 1, (*Sim).crashOfAll, nil},
+		{"cut", 2, (*Sim).cut, nil},
+		{"reset of a connection", 1, (*Sim).resetConnection, nil},
+		{"pause", 1, (*Sim).pause, nil},
+		{"switchover", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.switchover() }, nil},
+		{"command", 4, func(s *Sim, n *node, _ *wire, _ bool) { s.operate(n) }, nil},
+		{"repair", 4, (*Sim).repair, nil},
+		{"forced second Primary", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
+		{"legs", 5, func(s *Sim, n *node, _ *wire, power bool) { s.hurtLegs(n, power) }, hasLegs},
+		{"crash after the loss of a leg", 2, func(s *Sim, n *node, _ *wire, power bool) { s.crashAfterLegLoss(n, power) }, hasLegs},
+		{"decay", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.decay(n) }, nil},
+		{"crash in a resync", 2, func(s *Sim, _ *node, _ *wire, power bool) { s.crashInResync(power) }, nil},
+		{"crash in a quiet resync", 2, (*Sim).crashInQuietResync, nil},
+		{"crash at the end of a resync", 2, (*Sim).crashAtResyncEnd, nil},
+		{"promotion in a resync", 3, func(s *Sim, _ *node, _ *wire, _ bool) { s.promoteInResync() }, nil},
+		{"reconnection with slow writes", 2, (*Sim).reconnectStalled, nil},
+		{"crash after the loss of a link", 3, func(s *Sim, _ *node, w *wire, power bool) { s.crashAfterLinkLoss(w, power) }, nil},
+		{"crash after the loss of all disks", 2, (*Sim).crashAfterDiskLoss, func(p *profile) bool { return p.diskless }},
+		{"crash after a flush", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.crashAfterFlush() }, losesPower},
+		{"flush after a reconnection", 2, (*Sim).flushAfterReconnection, func(p *profile) bool { return p.diskless && p.power }},
+		{"kill and power loss", 2, (*Sim).killThenPowerLoss, losesPower},
+		{"fencing", 2, func(s *Sim, n *node, _ *wire, _ bool) { s.fenceOff(n) }, fences},
+		{"crash after fencing", 1, (*Sim).crashAfterFencing, fences},
+		{"corruption and verify", 1, (*Sim).corruptAndVerify, nil},
+		{"crash in an invalidation", 2, (*Sim).crashInInvalidation, nil},
+		{"congestion", 10, (*Sim).congest, func(p *profile) bool { return p.pullAhead && p.mode == engine.ModeA }},
+		{"growth", 1, func(s *Sim, n *node, _ *wire, _ bool) { s.grow(n) }, nil},
+		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},
+		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary, func(p *profile) bool { return p.mode == engine.ModeC }},
+		{"several nodes", 15, func(s *Sim, _ *node, _ *wire, power bool) { s.hurtSeveral(power) }, func(p *profile) bool { return p.nodes > 2 }},
+		{"new metadata", 1, (*Sim).recreateStranger, splits},
+	}
+}
+
+func splits(p *profile) bool     { return p.splitBrain }
+func fences(p *profile) bool     { return p.fencing }
+func losesPower(p *profile) bool { return p.power }
+func hasLegs(p *profile) bool    { return slices.Max(p.legs[:p.nodes]) > 1 }
+
+// weightIn is how often a trouble happens in the world of a seed.
+func (s *Sim) weightIn(t *trouble) int {
+	if t.fits != nil && !t.fits(&s.prof) || s.Only != "" && s.Only != t.name {
+		return 0
+	}
+	return t.weight
+}
 
 // hurt lets one thing go wrong, or lets the operator do one thing.
-func (s *Sim) hurt() {
+func (s *Sim) hurt(round int) {
 	r := s.rng
 	n := s.nodes[r.IntN(len(s.nodes))]
 	w := s.wires[r.IntN(len(s.wires))]
 	power := s.prof.power && r.IntN(2) == 0
-	switch r.IntN(33) {
-	case 27, 28, 29:
-		s.decay(n)
-	case 25, 26:
-		s.crashAfterFlush()
-	case 23, 24:
-		s.promoteInResync()
-	case 16, 17:
-		s.crashInResync(power)
-	case 18:
-		s.crashAfterLegLoss(n, power)
-	case 19, 20:
-		s.crashAfterLinkLoss(w, power)
-	case 21:
-		s.stall(n, w)
-	case 22:
-		s.fenceOff(n)
-	case 0, 1:
-		s.crash(n, power)
-		if r.IntN(2) == 0 {
-			s.runFor(r.Int64N(2e9))
-		}
-		s.failover(n)
-	case 2:
-		for _, n := range s.nodes {
-			s.crash(n, power)
-		}
-		s.runFor(r.Int64N(1e9))
-		s.startAll()
-	case 3, 4:
-		s.cutWire(w, 1+r.IntN(3))
-		s.workload(r.Int64N(3e9))
-		if r.IntN(4) > 0 {
-			s.healWire(w)
-		}
-	case 5:
-		if w.conn != nil {
-			s.closeSide(w.conn, r.IntN(2), true)
-		}
-	case 6:
-		n.pausedUntil = s.now + r.Int64N(3e9)
-		s.workload(r.Int64N(1e9))
-	case 7, 8:
-		s.switchover()
-	case 9, 10, 11:
-		s.operate(n)
-	case 12:
-		s.startAll()
-		for _, w := range s.wires {
-			s.healWire(w)
-		}
-	case 13:
-		if s.prof.splitBrain {
-			s.forcedSecond()
-		}
-	case 14, 30, 31, 32:
-		s.hurtLegs(n, power)
-	default:
-		s.startAll()
-		s.runFor(r.Int64N(5e9))
+	sum := 0
+	for i := range troubles {
+		sum += s.weightIn(&troubles[i])
 	}
-}
-
-// crashInResync waits for a resync to begin, or makes one, and ends source or target somewhere in it.
-func (s *Sim) crashInResync(power bool) {
-	r := s.rng
-	states := []engine.Conn{
-		engine.WFBitMapS, engine.WFBitMapT, engine.WFSyncUUID, engine.SyncSource, engine.SyncTarget, engine.SyncTarget,
+	if sum == 0 {
+		return // the one trouble there is does not fit this world
 	}
-	want := states[r.IntN(len(states))]
-	s.startAll()
-	for _, w := range s.wires {
-		s.healWire(w)
-		if w.conn != nil && r.IntN(2) == 0 {
-			s.closeSide(w.conn, 0, true)
-		}
-	}
-	if r.IntN(2) == 0 {
-		for _, n := range s.nodes {
-			n.slowMetaUntil = s.now + 2e9
-		}
-	}
-	end := s.now + 2e9
-	s.workloadUntil(2e9, func() bool { return s.inState(want) != nil })
-	if s.now >= end {
-		return
-	}
-	s.workload(r.Int64N(4e6))
-	if n := s.inState(want); n != nil || r.IntN(2) == 0 {
-		if n == nil {
-			n = s.nodes[r.IntN(len(s.nodes))]
-		}
-		s.crash(n, power)
-		if r.IntN(3) == 0 {
-			other := s.nodes[r.IntN(len(s.nodes))]
-			s.crash(other, power)
-		}
-		if r.IntN(2) == 0 {
-			s.runFor(r.Int64N(1e9))
-		}
-		s.startAll()
-		if s.prof.lossy && r.IntN(2) == 0 {
-			s.promote(n, false)
+	x := r.IntN(sum)
+	for i := range troubles {
+		t := &troubles[i]
+		if x -= s.weightIn(t); x < 0 {
+			line := fmt.Sprintf("round %d: %s (n%d, link n%d-n%d, power loss %v)", round, t.name, n.index, w.a, w.b, power)
+			s.Script = append(s.Script, line)
+			s.trace("%s", line)
+			t.make(s, n, w, power)
+			return
 		}
 	}
 }
 
-// inState finds a node of which a link is in a state.
-func (s *Sim) inState(c engine.Conn) *node {
-	for _, n := range s.running() {
-		for j := range s.nodes {
-			if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn == c {
-				return n
-			}
-		}
-	}
-	return nil
-}
-
-// inStateOf reports that a node has a link in a state.
-func (s *Sim) inStateOf(n *node, c engine.Conn) bool {
-	for j := range s.nodes {
-		if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn == c {
-			return true
-		}
-	}
-	return false
-}
-
-// crashAfterLinkLoss ends a Primary shortly after it has lost its peer.
-func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
-	n := s.model.primary
-	if n == nil || n.eng == nil || w.conn == nil {
-		return
-	}
-	row := rowOf(n.index, w.node(1-w.side(n.index)))
-	s.cutWire(w, 3)
-	s.workloadUntil(5e9, func() bool { return n.eng == nil || n.eng.Peer(row).Conn < engine.Connected })
-	before := s.model.acked
-	more := s.rng.IntN(3)
-	s.workloadUntil(s.rng.Int64N(20e6), func() bool { return s.model.acked > before+more })
+func (s *Sim) crashAndFailOver(n *node, _ *wire, power bool) {
 	s.crash(n, power)
-	s.healWire(w)
-	s.runFor(s.rng.Int64N(1e9))
-	if s.prof.lossy {
-		for _, o := range s.running() {
-			s.promote(o, false)
-			s.runFor(500e6)
-			s.workload(s.rng.Int64N(50e6))
-			break
-		}
+	if s.rng.IntN(2) == 0 {
+		s.runFor(s.rng.Int64N(2e9))
 	}
-	s.start(n)
+	s.failover(n)
 }
 
-// stall makes a node's disks slow and lets a connection break and come back meanwhile.
-func (s *Sim) stall(n *node, w *wire) {
-	n.slowUntil = s.now + 1e9
-	s.hot = 3
-	defer func() { s.hot = 0 }()
-	s.workload(20e6 + s.rng.Int64N(50e6))
-	s.hot = 0
+func (s *Sim) crashOfAll(_ *node, _ *wire, power bool) {
+	for _, n := range s.nodes {
+		s.crash(n, power)
+	}
+	s.runFor(s.rng.Int64N(1e9))
+	s.startAll()
+}
+
+func (s *Sim) cut(_ *node, w *wire, _ bool) {
+	s.cutWire(w, 1+s.rng.IntN(3))
+	s.workload(s.rng.Int64N(3e9))
+	if s.rng.IntN(4) > 0 {
+		s.healWire(w)
+	}
+}
+
+func (s *Sim) resetConnection(_ *node, w *wire, _ bool) {
 	if w.conn != nil {
 		s.closeSide(w.conn, s.rng.IntN(2), true)
 	}
-	s.workload(40e6) // much falls behind
-	s.hot = 3
-	s.workload(1200e6)
+}
+
+func (s *Sim) pause(n *node, _ *wire, _ bool) {
+	n.pausedUntil = s.now + s.rng.Int64N(3e9)
+	s.workload(s.rng.Int64N(1e9))
+}
+
+// repair starts what is down; sometimes it heals what is cut, too, and sometimes there is just time.
+func (s *Sim) repair(*node, *wire, bool) {
+	s.startAll()
+	if s.rng.IntN(4) == 0 {
+		s.healAll()
+		return
+	}
+	s.runFor(s.rng.Int64N(5e9))
+}
+
+func (s *Sim) healAll() {
+	for _, w := range s.wires {
+		s.healWire(w)
+	}
+}
+
+// sever cuts a link so that both sides know at once.
+func (s *Sim) sever(w *wire) {
+	w.cut = [2]bool{true, true}
+	if c := w.conn; c != nil {
+		s.closeSide(c, 0, true)
+		s.closeSide(c, 1, true)
+	}
+}
+
+// other is a node other than n that runs; nil is none.
+func (s *Sim) other(n *node) *node {
+	var list []*node
+	for _, o := range s.running() {
+		if o != n {
+			list = append(list, o)
+		}
+	}
+	if len(list) == 0 {
+		return nil
+	}
+	return list[s.rng.IntN(len(list))]
+}
+
+// quiet waits until the front end has nothing under way.
+func (s *Sim) quiet() bool {
+	return s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
 }
 
 // fenceOff tells a node of a fencing epoch that somebody else was given.
 func (s *Sim) fenceOff(n *node) {
-	if !s.prof.fencing || n.eng == nil {
+	if n.eng == nil {
 		return
 	}
 	s.fence++
 	s.command(n, engine.Event{Cmd: engine.CmdFence, Value: s.fence}, nil)
 	s.workload(s.rng.Int64N(100e6))
-}
-
-// promoteInResync makes a target Primary: it must read at its source what it has not got yet.
-func (s *Sim) promoteInResync() {
-	s.startAll()
-	s.hot = 8
-	defer func() { s.hot = 0 }()
-	if n := s.model.primary; n != nil && n.eng != nil {
-		for _, w := range s.wires {
-			s.cutWire(w, 3)
-		}
-		s.workload(4e9) // the others fall behind
-		for _, w := range s.wires {
-			s.healWire(w)
-		}
-		if n.eng == nil {
-			return
-		}
-		s.demote(n)
-		s.runUntil(2e9, func() bool { return s.inState(engine.SyncTarget) != nil })
-	}
-	n := s.inState(engine.SyncTarget)
-	if n == nil || s.roleHolder() != nil {
-		return
-	}
-	for j := range s.nodes {
-		if j != n.index {
-			s.command(n, engine.Event{Cmd: engine.CmdPauseSync, Peer: rowOf(n.index, j)}, nil)
-		}
-	}
-	s.promote(n, false)
-	s.workload(200e6)
-	if n.eng == nil {
-		return
-	}
-	for j := range s.nodes {
-		if j != n.index {
-			s.command(n, engine.Event{Cmd: engine.CmdResumeSync, Peer: rowOf(n.index, j)}, nil)
-		}
-	}
-	s.workload(50e6)
-}
-
-// crashAfterFlush cuts the power of all nodes in the moment in which a flush is acknowledged: each of those that were in sync
-// has to have everything.
-func (s *Sim) crashAfterFlush() {
-	n := s.model.primary
-	if n == nil || n.eng == nil || !s.prof.power {
-		return
-	}
-	s.workload(5e6)
-	if s.model.primary != n || n.eng == nil || !n.eng.View().Open {
-		return
-	}
-	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
-	if s.model.primary != n || n.eng == nil {
-		return
-	}
-	lo := s.rng.IntN(s.prof.blocks)
-	s.submit(engine.EvWrite, lo, lo+1, engine.OpData, false)
-	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
-	if s.model.primary != n || n.eng == nil {
-		return
-	}
-	s.submit(engine.EvFlush, 0, 0, 0, false)
-	s.runUntil(2e9, func() bool { return len(s.model.requests) == 0 })
-	for _, m := range s.nodes {
-		s.crash(m, true)
-	}
-	for _, m := range s.nodes {
-		if m != n {
-			s.start(m)
-			s.runFor(500e6)
-			if s.newest(m) {
-				s.promote(m, false)
-			}
-			break
-		}
-	}
-	s.runFor(s.rng.Int64N(1e9))
-	s.startAll()
 }

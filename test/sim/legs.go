@@ -7,7 +7,7 @@ import (
 
 // hurtLegs pulls a leg of a node, or puts another disk in its place, while the node runs or while it is down.
 func (s *Sim) hurtLegs(n *node, power bool) {
-	if len(n.disks) == 1 || n.eng == nil {
+	if len(n.disks) == 1 || n.eng == nil || n.refused {
 		return
 	}
 	i := s.rng.IntN(len(n.disks))
@@ -92,6 +92,21 @@ func (s *Sim) startWithoutLeg(n *node, i int, power bool) {
 		s.start(n)
 	}
 	s.addLeg(n, i)
+	s.runFor(100e6)
+	if n.eng == nil || n.refused || !n.eng.View().Legs[i].Written {
+		s.dropLeg(n, i)
+	}
+}
+
+// dropLeg is the operator who has gone on without a leg and makes sure that it never comes back: started alone, it would not
+// know that it was set aside.
+func (s *Sim) dropLeg(n *node, i int) {
+	s.crash(n, false)
+	s.forgiven = true
+	s.model.behind(n.index)
+	n.disks[i] = s.newDisk(n)
+	s.createLeg(n, i, true)
+	s.start(n)
 }
 
 // giveUpDisks is what an operator does when no leg can be trusted. If a peer has the data, the node begins anew; if none has,
@@ -131,7 +146,12 @@ func (s *Sim) addLeg(n *node, i int) {
 	if err != nil {
 		l = s.createLeg(n, i, true)
 	}
-	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i, Flag: n.set.Join(i, l)}, nil)
+	isNew := n.set.Join(i, l)
+	if isNew && n.eng.View().Disk != engine.UpToDate {
+		s.model.behind(n.index) // what the leg alone may have had is given up
+		s.forgiven = true
+	}
+	s.command(n, engine.Event{Cmd: engine.CmdLegAdd, Leg: i, Flag: isNew}, nil)
 }
 
 // crashAfterLegLoss pulls a leg and ends the node a moment later: what it acknowledged in between must not be forgotten

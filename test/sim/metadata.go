@@ -121,10 +121,14 @@ func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index
 // newDisk makes a blank disk.
 func (s *Sim) newDisk(n *node) *disk {
 	blocks := s.prof.blocks + s.prof.spare
-	return &disk{
+	d := &disk{
 		cells: make([]cell, blocks),
 		md:    newRegion(int64(blocks)*blockSize, s.slots(n)+s.prof.alPages+2),
 	}
+	for i, v := range n.spare {
+		d.write(s.prof.blocks+i, v, true)
+	}
+	return d
 }
 
 // createLeg puts fresh metadata on a disk; joining says that the volume is older than the disk.

@@ -19,9 +19,10 @@ type model struct {
 	nextReq  uint64
 	acked    int
 	reads    int
-	rotReads int // of blocks that the disk had spoilt
-	scrubbed int // blocks that verify has repaired
-	lossy    int // promotions of nodes that were not in sync
+	rotReads int  // of blocks that the disk had spoilt
+	scrubbed int  // blocks that verify has repaired
+	weakened bool // a node that was in sync has lost power in this tenure: those that crash now may have to follow it
+	lossy    int  // promotions of nodes that were not in sync
 }
 
 type blockModel struct {
@@ -46,6 +47,7 @@ type request struct {
 	tenure int
 	fua    bool
 	peers  map[int]int // flush: who was in sync when it began, by incarnation
+	incs   []int       // incarnations of the nodes when it began
 }
 
 func (m *model) init(blocks int) {
@@ -118,15 +120,13 @@ func (s *Sim) content(n *node, b int) version {
 func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
+	m.weakened = false
 	broken := false
-	if n.partial && n.eng.View().Disk != engine.Inconsistent && n.eng.View().Disk >= engine.Outdated {
-		s.violate("node %d is promoted in the middle of a resync", n.index)
-	}
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
 		f := m.floor(b, n.index)
-		if f.valid && s.lowest(c) < f.cur {
+		if f.valid && !n.refused && s.lowest(c) < f.cur {
 			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
 			return
 		}
@@ -172,10 +172,14 @@ func (s *Sim) resynced(n *node) {
 		f := m.floor(b, n.index)
 		f.valid, f.dur = true, 0
 		f.cur = m.ackedOrBase(b, s)
+		if n.pulled != nil && s.prof.mode == engine.ModeC {
+			f.dur = min(f.cur, n.pulled[b]) // M5: what was there before the last block came is durable
+		}
 		if s.prof.mode != engine.ModeC {
 			f.cur = min(f.cur, s.lowest(n.disks[0].cells[b].cur))
 		}
 	}
+	n.pulled = nil
 }
 
 func (m *model) ackedOrBase(b int, s *Sim) version {
@@ -192,11 +196,22 @@ func (m *model) behind(n int) {
 	}
 }
 
-// crashed takes back what the end of a node takes back.
+// crashed takes back what the end of a node takes back. With several nodes, those that were killed do not know whether they lost
+// something: they follow any other that crashed with the Primary, and that one may have lost power.
 func (m *model) crashed(s *Sim, n *node, power bool) {
+	if len(s.nodes) > 2 && power && !m.weakened {
+		m.weakened = true
+		for i, o := range s.nodes {
+			for b := range m.blocks {
+				if f := m.floor(b, i); o.eng == nil {
+					f.cur = f.dur
+				}
+			}
+		}
+	}
 	for b := range m.blocks {
 		f := m.floor(b, n.index)
-		if power || s.prof.mode != engine.ModeC {
+		if power || m.weakened || s.prof.mode != engine.ModeC {
 			f.cur = f.dur
 		}
 	}
@@ -235,6 +250,9 @@ func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua b
 			}
 		}
 	}
+	for _, o := range s.nodes {
+		r.incs = append(r.incs, o.inc)
+	}
 	m.requests[r.id] = r
 	s.step(n, &ev)
 }
@@ -252,6 +270,11 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	switch r.kind {
 	case engine.EvWrite:
 		m.acked++
+		s.checkCopies(n, r, a.Mask)
+		s.watchAck(n, a.Mask)
+		if a.Mask == engine.HostBit && s.prof.mode == engine.ModeC {
+			s.acknowledgedAlone(n, r)
+		}
 		m.completeWrite(s, n, r, a.Mask)
 	case engine.EvRead:
 		m.reads++
@@ -274,6 +297,7 @@ func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
 		for b := r.lo; b < r.hi; b++ {
 			f, v := m.floor(b, i), r.vers[b-r.lo]
 			switch {
+			case has && f.valid && s.nodes[i].inc != r.incs[i]: // its acknowledgement came late, and a power loss may have taken the write
 			case has && f.valid:
 				f.cur = max(f.cur, v)
 				if r.fua && s.prof.mode == engine.ModeC {

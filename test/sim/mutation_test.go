@@ -2,95 +2,161 @@ package sim
 
 import (
 	"flag"
+	"fmt"
+	"os"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	"pollux/bdev/replicated/engine"
 )
 
-var mutationSeeds = flag.Int("mutation-seeds", 1000, "seeds within which a switched-off rule has to be noticed")
+var (
+	mutationSeeds = flag.Int("mutation-seeds", 1000, "seeds within which a switched-off rule has to be noticed")
+	sweep         = flag.Bool("sweep", false, "look for the first seed that notices; with -update, write testdata/mutations")
+)
 
-var sweep = flag.Bool("sweep", false, "look for seeds that notice, instead of trying those that are known to")
+// mutationFile says what noticed each switched-off rule in the last sweep: a line has the switch, the seed and, if all rounds
+// made one trouble, its name. A change of the engine or of the simulator may move them: then the test looks on by itself, and
+// -sweep -update writes the file anew.
+const mutationFile = "testdata/mutations"
 
-// seenBy says which seed noticed a switched-off rule in the last sweep. A change of the simulator or of the engine may move
-// them; then it is time for another sweep.
-var seenBy = map[string]uint64{
-	"ack-before-rotation":  554,
-	"diskless-no-bits":     55,
-	"flush-local-only":     4,
-	"forget-at-ack":        50,
-	"leg-ack-before-stale": 35,
-	"no-al-on-crash":       2,
-	"no-rotation":          3, "no-flush-before-evict": 10, "no-bitmap-before-al": 1,
-	"no-al-transaction":     0,
-	"no-barrier-drain":      15,
-	"no-barrier-flush":      0,
-	"no-bit-on-missed":      2,
-	"no-epoch-close":        12,
-	"no-fence-check":        104,
-	"no-interval-lock":      0,
-	"no-primary-mark":       13,
-	"no-resync-lock":        11,
-	"read-inconsistent":     11,
-	"sync-uuid-before-meta": 767,
-	"trust-bad-page":        98,
+// madeFor names the trouble that breaks a rule most often. Seeds with nothing else are tried first.
+var madeFor = map[string]string{
+	"ack-before-loss":       "crash after the loss of all disks",
+	"ack-before-rotation":   "crash after the loss of a link",
+	"clear-outside-sync":    "congestion",
+	"eager-bit-clear":       "crash in a quiet resync",
+	"fence-volatile":        "crash after fencing",
+	"invalidate-volatile":   "crash in an invalidation",
+	"keep-fenced":           "fencing",
+	"leg-ack-before-stale":  "crash after the loss of a leg",
+	"no-fence-check":        "fencing",
+	"no-flush-before-end":   "crash at the end of a resync",
+	"no-growth-bits":        "growth",
+	"no-out-of-sync":        "congestion",
+	"no-reconnect-drain":    "reconnection with slow writes",
+	"no-reconnect-flush":    "flush after a reconnection",
+	"no-start-flush":        "kill and power loss",
+	"one-leg-metadata":      "legs",
+	"promote-bad-data":      "command",
+	"read-inconsistent":     "promotion in a resync",
+	"sync-uuid-before-meta": "crash in a resync",
+	"target-bits-volatile":  "crash in a quiet resync",
+	"target-counts":         "promotion in a resync",
+	"trust-what-is-here":    "legs",
+	"verify-no-bits":        "corruption and verify",
 }
 
-// unproven are the rules whose absence the last sweep did not notice in 1,000 seeds, or did not get to. They are kept for
-// good reasons, but nothing here proves them.
-var unproven = map[string]bool{
-	"no-target-inconsistent": true, // nobody noticed in 1,000
-	"target-bits-volatile":   true, // the same; earlier versions of the simulator noticed
-	"no-reconnect-drain":     true, // the same
-	"no-flush-before-end":    true, // the last sweep got to 300; earlier versions noticed
-	"eager-bit-clear":        true, // the same
+// focusedSeeds is how many seeds are tried with one trouble alone.
+const focusedSeeds = 300
+
+// proof is a run that notices.
+type proof struct {
+	seed uint64
+	only string
 }
 
-// TestMutations switches every safety rule off, one at a time. The simulator has to notice, by a seed that passes with the
-// rule in force; a rule whose absence goes unnoticed is not proven.
+func (p proof) String() string { return strings.TrimSpace(fmt.Sprintf("%d %s", p.seed, p.only)) }
+
+// TestMutations switches every safety rule off, one at a time. The simulator has to notice within -mutation-seeds seeds, by
+// a seed that passes with the rule in force: a rule whose absence goes unnoticed is not proven, and the test fails.
 func TestMutations(t *testing.T) {
 	if !engine.Invariants {
 		t.Skip("mutation switches exist only with -tags invariants")
 	}
+	known, err := readMutationFile()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
 	for i, name := range engine.MutationNames {
+		last, wasKnown := known[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			m := engine.Mutation(1) << i
-			if !*sweep {
-				tryKnown(t, name, m)
+			p, why := noticedBy(t, last, wasKnown && !*sweep, name, engine.Mutation(1)<<i)
+			if why == "" {
+				t.Errorf("not proven: without this rule, %d seeds pass", *mutationSeeds)
 				return
 			}
-			for seed := range uint64(*mutationSeeds) {
-				if notices(t, seed, m) {
-					return
+			t.Logf("noticed by seed %v: %s", p, why)
+			mu.Lock()
+			defer mu.Unlock()
+			known[name] = p
+			if *sweep && *update {
+				if err := writeMutationFile(known); err != nil {
+					t.Error(err)
 				}
 			}
-			t.Errorf("nobody noticed in %d seeds", *mutationSeeds)
 		})
 	}
 }
 
-// tryKnown plays the seed of the last sweep.
-func tryKnown(t *testing.T, name string, m engine.Mutation) {
-	seed, known := seenBy[name]
-	switch {
-	case unproven[name] || !known:
-		t.Skip("not proven: no seed is known that notices; -sweep looks for one")
-	case !notices(t, seed, m):
-		t.Skipf("not proven any more: seed %d does not notice; -sweep looks for another", seed)
+// noticedBy returns what noticed in the last sweep if that still does, else the first run that does.
+func noticedBy(t *testing.T, last proof, known bool, name string, m engine.Mutation) (p proof, why string) {
+	if known {
+		if why := last.notices(m); why != "" {
+			return last, why
+		}
+		t.Logf("seed %v of %s does not notice any more; looking for another", last, mutationFile)
 	}
+	if only := madeFor[name]; only != "" {
+		for seed := range uint64(focusedSeeds) {
+			p := proof{seed, only}
+			if why := p.notices(m); why != "" {
+				return p, why
+			}
+		}
+	}
+	for seed := range uint64(*mutationSeeds) {
+		p := proof{seed: seed}
+		if why := p.notices(m); why != "" {
+			return p, why
+		}
+	}
+	return proof{}, ""
 }
 
-// notices reports that a seed fails with the switch and passes without.
-func notices(t *testing.T, seed uint64, m engine.Mutation) bool {
-	f := New(seed, m).Run()
-	if f == "" {
-		return false
+// notices returns what a run says about the world without a rule, if it passes with the rule in force.
+func (p proof) notices(m engine.Mutation) string {
+	f := p.run(m)
+	if f == "" || p.run(0) != "" {
+		return ""
 	}
-	if g := New(seed, 0).Run(); g != "" {
-		t.Logf("seed %d fails without the switch, too: %s", seed, g)
-		return false
+	return strings.SplitN(f, "\n", 2)[0]
+}
+
+func (p proof) run(m engine.Mutation) (failure string) {
+	s := New(p.seed, m)
+	s.Only = p.only
+	return s.Run()
+}
+
+func readMutationFile() (map[string]proof, error) {
+	b, err := os.ReadFile(mutationFile)
+	if err != nil {
+		return nil, err
 	}
-	t.Logf("noticed by seed %d: %s", seed, strings.SplitN(f, "\n", 2)[0])
-	return true
+	known := map[string]proof{}
+	for line := range strings.Lines(string(b)) {
+		name, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
+		number, only, _ := strings.Cut(rest, " ")
+		seed, err := strconv.ParseUint(number, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: line %q: want a switch, a seed and perhaps a trouble", mutationFile, line)
+		}
+		known[name] = proof{seed, only}
+	}
+	return known, nil
+}
+
+func writeMutationFile(known map[string]proof) error {
+	var b strings.Builder
+	for _, name := range engine.MutationNames {
+		if p, ok := known[name]; ok {
+			fmt.Fprintf(&b, "%s %v\n", name, p)
+		}
+	}
+	return os.WriteFile(mutationFile, []byte(b.String()), 0o644)
 }

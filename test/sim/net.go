@@ -7,6 +7,8 @@ type wire struct {
 	a, b int // node indexes, a < b
 	cut  [2]bool
 	conn *conn
+
+	slowUntil [2]int64 // by sending side: its reader takes its time
 }
 
 // conn is one connection. Each side notices its end by itself.
@@ -30,6 +32,9 @@ func (w *wire) side(n int) int {
 	}
 	return 1
 }
+
+// stretch makes the reader of what node n sends take its time.
+func (w *wire) stretch(n int, until int64) { w.slowUntil[w.side(n)] = until }
 
 func (w *wire) node(side int) int {
 	if side == 0 {
@@ -109,6 +114,9 @@ func (s *Sim) sendMsg(n *node, row int, m engine.Msg) {
 	if s.prof.slow > 0 && s.rng.IntN(100) < s.prof.slow {
 		delay += s.rng.Int64N(20e6)
 	}
+	if w.slowUntil[from] > s.now {
+		delay += s.rng.Int64N(30e6)
+	}
 	c.queue[from][stream] = append(c.queue[from][stream], packet{m, s.now + delay})
 	s.pump(c, from, stream)
 }
@@ -153,6 +161,7 @@ func (s *Sim) arrive(c *conn, from, stream int) {
 		late.late = late.fence < n.fence
 		m.Data = &late
 	}
+	n.watchArrived(&m)
 	s.step(n, &engine.Event{Kind: engine.EvMessage, Peer: rowOf(n.index, c.w.node(1-side)), Msg: &m})
 }
 

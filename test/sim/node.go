@@ -9,26 +9,38 @@ import (
 
 // node is one machine: an engine while it runs, and what survives it.
 type node struct {
-	sim           *Sim
-	index         int
-	eng           *engine.Engine
-	cfg           engine.Config
-	set           *leg.Set // its legs' metadata
-	inc           int      // counts starts
-	disks         []*disk
-	wants         []bool // per node: a connection is wanted
-	pausedUntil   int64
-	slowUntil     int64
-	slowMetaUntil int64
-	partial       bool   // in the middle of a resync, whatever happens to its engine
-	fence         uint64 // highest fencing epoch that it has accepted
-	target        bool   // a resync from another node is under way
-	primary       bool   // it has answered a promotion, and no demotion since
-	replies       map[uint64]func(engine.Err)
-	ticking       int64
-	depth         int
-	queue         []engine.Event
-	out           []engine.Action // reused by every step
+	sim            *Sim
+	index          int
+	eng            *engine.Engine
+	cfg            engine.Config
+	set            *leg.Set // its legs' metadata
+	inc            int      // counts starts
+	disks          []*disk
+	wants          []bool // per node: a connection is wanted
+	pausedUntil    int64
+	slowUntil      int64
+	slowMetaUntil  int64
+	failReadsUntil int64             // every other read of a leg fails
+	refused        bool              // its legs cannot be trusted as they are: it serves what its peers have
+	partial        bool              // in the middle of a resync, whatever happens to its engine
+	pulled         []version         // what was acknowledged when the last block of its resync was still missing
+	track          []version         // what its disk held when its tracker was reset; nil is not known
+	asked          map[uint64]uint64 // fencing epochs that peers want accepted, by question
+	promised       uint64            // highest fencing epoch that it has said yes to
+	suspends       int               // commands to suspend its I/O
+	spare          []version         // what its disks hold where the volume may grow
+	solo           []version         // by block: the newest write that this node has acknowledged alone
+	frozen         bool              // it has said that its I/O is suspended and drained
+	stranger       bool              // it has met a node with unrelated data
+	kept           *keptMetadata     // metadata of an earlier time
+	fence          uint64            // highest fencing epoch that it has accepted
+	target         bool              // a resync from another node is under way
+	primary        bool              // it has answered a promotion, and no demotion since
+	replies        map[uint64]func(engine.Err)
+	ticking        int64
+	depth          int
+	queue          []engine.Event
+	out            []engine.Action // reused by every step
 }
 
 // metaWrite is a metadata write to several legs.
@@ -42,25 +54,16 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	if n.eng == nil {
 		return
 	}
-	n.queue = append(n.queue, *ev)
 	if n.depth > 0 {
+		n.queue = append(n.queue, *ev)
 		return
 	}
 	n.depth++
+	s.stepOne(n, ev)
 	for len(n.queue) > 0 && n.eng != nil && s.Failure == "" {
 		e := n.queue[0]
-		n.queue = n.queue[1:]
-		s.Steps++
-		s.traceEvent(n, &e)
-		out := n.eng.Step(s.now, &e, n.out[:0])
-		n.out = out
-		inc := n.inc
-		for i := range out {
-			if n.inc != inc || n.eng == nil {
-				break
-			}
-			s.do(n, out[i])
-		}
+		n.queue = n.queue[:copy(n.queue, n.queue[1:])]
+		s.stepOne(n, &e)
 	}
 	n.depth--
 	if s.onStep != nil {
@@ -68,6 +71,19 @@ func (s *Sim) step(n *node, ev *engine.Event) {
 	}
 	s.observe(n)
 	s.armTick(n)
+}
+
+func (s *Sim) stepOne(n *node, ev *engine.Event) {
+	s.Steps++
+	s.traceEvent(n, ev)
+	n.out = n.eng.Step(s.now, ev, n.out[:0])
+	inc := n.inc
+	for i := range n.out {
+		if n.inc != inc || n.eng == nil {
+			return
+		}
+		s.do(n, n.out[i])
+	}
 }
 
 func (s *Sim) armTick(n *node) {
@@ -104,6 +120,7 @@ func (s *Sim) do(n *node, a engine.Action) {
 			}
 		}
 	case engine.ActSend:
+		s.watchSent(n, &a.Msg)
 		s.sendMsg(n, a.Peer, a.Msg)
 	case engine.ActLinkStart:
 		n.wants[nodeOf(n.index, a.Peer)] = true
@@ -116,9 +133,12 @@ func (s *Sim) do(n *node, a engine.Action) {
 		if w.conn != nil {
 			s.closeSide(w.conn, w.side(n.index), false)
 		}
+	case engine.ActSuspended:
+		n.frozen = a.OK
 	case engine.ActNotify:
+		n.stranger = n.stranger || a.Text == "StandAlone: unrelated data"
 		if s.onNotify != nil {
-			s.onNotify(n, a.Text)
+			s.onNotify(n, a.Peer, a.Text)
 		}
 	case engine.ActComplete:
 		if s.onComplete != nil {
@@ -148,13 +168,16 @@ func (n *node) metaPart(io *diskIO, ok bool) {
 func (s *Sim) start(n *node) {
 	n.inc++
 	n.queue, n.ticking = nil, 0
-	n.replies = map[uint64]func(engine.Err){}
-	n.primary = false
+	n.replies, n.asked = map[uint64]func(engine.Err){}, map[uint64]uint64{}
+	n.primary, n.frozen = false, false
 	n.cfg = s.config(n)
-	eng, out := engine.New(s.now, n.cfg, s.load(n), nil)
+	md := s.load(n)
+	n.refused = md == nil
+	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
 	n.fence = eng.View().Fence
 	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
+	s.watchStart(n)
 	n.depth++
 	for i := range out {
 		s.do(n, out[i])
@@ -171,6 +194,9 @@ func (s *Sim) start(n *node) {
 func (s *Sim) crash(n *node, power bool) {
 	if n.eng == nil {
 		return
+	}
+	if power {
+		n.track, n.solo = nil, nil // what goes back to what it was does not count as a change, nor as a promise
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
 	n.eng = nil

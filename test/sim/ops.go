@@ -16,6 +16,8 @@ func (s *Sim) promote(n *node, force bool) {
 		s.trace("n%d: promotion: %v", n.index, err)
 		if err == engine.OK {
 			n.primary = true
+			n.promise(fence)
+			s.watchPromotion(n, force)
 			s.beginTenure(n)
 		}
 	})
@@ -98,7 +100,7 @@ func (s *Sim) promoteAny() {
 // brain, which only some seeds want.
 func (s *Sim) newest(n *node) bool {
 	last := s.model.last
-	if last == nil || n == last {
+	if last == nil || n == last && !n.refused {
 		return true
 	}
 	if s.prof.mode == engine.ModeC {
@@ -154,10 +156,12 @@ func (s *Sim) operate(n *node) {
 	other := s.nodes[(n.index+1+s.rng.IntN(len(s.nodes)-1))%len(s.nodes)]
 	row := rowOf(n.index, other.index)
 	ev := engine.Event{Peer: row}
-	switch s.rng.IntN(13) {
+	switch s.rng.IntN(14) {
+	case 13:
+		ev.Cmd, ev.Leg, ev.Flag = engine.CmdReadExclude, s.rng.IntN(len(n.disks)), s.rng.IntN(2) == 0
 	case 12:
-		ev.Cmd, ev.Value = engine.CmdResize, uint64(s.prof.blocks+s.rng.IntN(s.prof.spare+1))*blockSize
-		ev.Flag = s.rng.IntN(4) == 0
+		s.grow(n)
+		return
 	case 0:
 		ev.Cmd = engine.CmdInvalidate
 	case 1:
@@ -173,12 +177,15 @@ func (s *Sim) operate(n *node) {
 	case 7:
 		ev.Cmd = engine.CmdConnect
 	case 8:
-		ev.Cmd, ev.Value = engine.CmdSuspendIO, uint64(s.rng.Int64N(2e9)+1)
+		s.suspend(n, s.rng.Int64N(2e9)+1)
+		s.workload(s.rng.Int64N(100e6))
+		return
 	case 9:
 		ev.Cmd = engine.CmdOutdate
 	case 10:
-		ev.Cmd = engine.CmdTrackerReset
-		ev.Peer = 15
+		s.resetTracker(n)
+		s.workload(s.rng.Int64N(100e6))
+		return
 	case 11:
 		if !s.prof.diskless {
 			return
@@ -187,4 +194,7 @@ func (s *Sim) operate(n *node) {
 	}
 	s.command(n, ev, nil)
 	s.workload(s.rng.Int64N(100e6))
+	if ev.Cmd == engine.CmdVerify && s.rng.IntN(4) == 0 {
+		s.command(n, engine.Event{Cmd: engine.CmdVerifyStop, Peer: row}, nil)
+	}
 }

@@ -113,6 +113,8 @@ func (s *Sim) help() {
 	for _, n := range s.nodes {
 		v := n.eng.View()
 		switch {
+		case n.stranger && n != survivor:
+			s.recreate(n)
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)
 			if !s.usable(n) {
@@ -174,20 +176,24 @@ func (s *Sim) survivor() *node {
 	return best
 }
 
-// finalCheck: everything is equal, and the Primary still has what it acknowledged.
-func (s *Sim) finalCheck() {
-	s.idle(30e9)
-	for range 20 {
-		if n := s.roleHolder(); n != nil && s.model.primary == nil {
+// ensurePrimary sees to it that somebody is Primary.
+func (s *Sim) ensurePrimary() {
+	for try := 0; try < 20 && s.model.primary == nil; try++ {
+		if n := s.roleHolder(); n != nil {
 			s.demote(n) // the other one of two Primaries, whose tenure has ended
 			s.runFor(1e9)
 		}
-		if s.model.primary == nil {
-			s.promoteAny()
-			s.runFor(1e9)
-		}
+		s.promoteAny()
+		s.runFor(1e9)
 	}
+}
+
+// finalCheck: everything is equal, and the Primary still has what it acknowledged.
+func (s *Sim) finalCheck() {
+	s.idle(30e9)
+	s.ensurePrimary()
 	s.workload(30e6)
+	s.ensurePrimary() // the first write may have told of a fencing epoch
 	if !s.idle(30e9) {
 		s.violate("the front end's requests do not end: %s", s.describe())
 		return

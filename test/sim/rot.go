@@ -39,12 +39,23 @@ func (s *Sim) decay(n *node) {
 	for range 1 + s.rng.IntN(4) {
 		s.mediumError(n)
 	}
-	if bad := s.nodes[0]; s.prof.rot {
+	if s.prof.rot {
 		for range 1 + s.rng.IntN(4) {
-			s.rotOne(bad, bad.disks[0])
+			s.rotOne(s.nodes[0], s.rotDisk())
 		}
 	}
+	if s.rng.IntN(2) == 0 {
+		n.failReadsUntil = s.now + 60e6
+		s.hot = 3
+	}
 	s.workload(s.rng.Int64N(60e6))
+	s.hot = 0
+}
+
+// rotDisk is the leg that spoils what it holds: the last one of the first node.
+func (s *Sim) rotDisk() *disk {
+	disks := s.nodes[0].disks
+	return disks[len(disks)-1]
 }
 
 func (s *Sim) rotOne(n *node, d *disk) {
@@ -167,7 +178,7 @@ func (s *Sim) scrub() {
 	}
 	bad, good := s.nodes[0], s.nodes[1]
 	for range 3 {
-		s.rotBlock(bad.disks[0])
+		s.rotBlock(s.rotDisk())
 	}
 	var want []int
 	for b := range s.prof.blocks {

@@ -19,11 +19,7 @@ func (s *Sim) Run() (failure string) {
 		s.format(n)
 		s.start(n)
 	}
-	s.runFor(500e6)
-	s.promote(s.nodes[s.rng.IntN(len(s.nodes))], true)
-	if s.rng.IntN(3) > 0 {
-		s.runFor(2e9)
-	}
+	s.begin()
 	for round := range s.prof.rounds {
 		// Every round has its own source of randomness, so that a round can be left out without changing the others.
 		s.rng = rand.New(rand.NewPCG(s.Seed, uint64(round)+1))
@@ -35,7 +31,7 @@ func (s *Sim) Run() (failure string) {
 		if s.Failure != "" {
 			return s.Failure
 		}
-		s.hurt()
+		s.hurt(round)
 		if s.rng.IntN(3) == 0 {
 			s.runFor(s.rng.Int64N(3e9))
 		}
@@ -46,6 +42,44 @@ func (s *Sim) Run() (failure string) {
 	s.rng = rand.New(rand.NewPCG(s.Seed, 1<<32))
 	s.recovery()
 	return s.Failure
+}
+
+// begin makes the first Primary: by force, since nobody has good data yet; or after the operator has said that the disks are
+// equal; or two of them, before they have ever met.
+func (s *Sim) begin() {
+	first := s.nodes[s.rng.IntN(len(s.nodes))]
+	switch s.rng.IntN(12) {
+	case 0:
+		if s.prof.splitBrain {
+			s.strangers()
+		}
+		s.runFor(500e6)
+	case 1, 2:
+		s.runFor(500e6)
+		o := s.other(first)
+		s.command(first, engine.Event{Cmd: engine.CmdNewGeneration, Peer: rowOf(first.index, o.index), Flag: true}, nil)
+		s.runFor(100e6)
+	default:
+		s.runFor(500e6)
+	}
+	if s.roleHolder() == nil {
+		s.promote(first, first.eng.View().Disk != engine.UpToDate)
+	}
+	if s.rng.IntN(3) > 0 {
+		s.runFor(2e9)
+	}
+}
+
+// strangers promotes all nodes before they have met: their data has nothing to do with each other.
+func (s *Sim) strangers() {
+	for _, w := range s.wires {
+		s.sever(w)
+	}
+	for _, n := range s.nodes {
+		s.promote(n, true)
+		s.workload(10e6)
+	}
+	s.healAll()
 }
 
 // workload keeps the front end busy until stop says so.

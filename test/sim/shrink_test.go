@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -11,37 +12,153 @@ import (
 	"pollux/bdev/replicated/engine"
 )
 
-// Shrink leaves out every round of a failing seed that the failure does not need.
-func Shrink(seed uint64, mut engine.Mutation) (skip []int, failure string) {
-	s := New(seed, mut)
-	if failure = s.Run(); failure == "" {
-		return nil, ""
+// shrunk is a seed with the rounds that are left out and the parts of its world that are made simpler. In testdata/corpus
+// it is a line: the seed, then round numbers and names of knobs.
+type shrunk struct {
+	seed  uint64
+	skip  []int
+	knobs []string
+}
+
+// knobs make a world simpler.
+var knobs = []struct {
+	name string
+	turn func(*profile)
+}{
+	{"two-nodes", func(p *profile) { p.nodes = 2 }},
+	{"three-nodes", func(p *profile) { p.nodes = 3 }},
+	{"one-leg", func(p *profile) { p.legs = oneLeg }},
+	{"one-request", func(p *profile) { p.depth = 1 }},
+	{"no-read-errors", func(p *profile) { p.eio = 0 }},
+	{"no-slow-packets", func(p *profile) { p.slow = 0 }},
+	{"no-csums", func(p *profile) { p.csums = false }},
+	{"no-pull-ahead", func(p *profile) { p.pullAhead = false }},
+	{"no-fencing", func(p *profile) { p.fencing = false }},
+	{"no-rot", func(p *profile) { p.rot = false }},
+	{"small-bits", func(p *profile) { p.bitShift = 12 }},
+}
+
+// run plays a shrunk seed.
+func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
+	s = newSim(c.seed, mut, func(p *profile) {
+		for _, k := range knobs {
+			if slices.Contains(c.knobs, k.name) {
+				k.turn(p)
+			}
+		}
+	})
+	s.Skip = map[int]bool{}
+	for _, round := range c.skip {
+		s.Skip[round] = true
 	}
-	left := map[int]bool{}
-	for round := s.prof.rounds - 1; round >= 0; round-- {
-		left[round] = true
-		t := New(seed, mut)
-		t.Skip = left
-		if f := t.Run(); f != "" {
-			failure = f
+	return s, s.Run()
+}
+
+func (c *shrunk) String() string {
+	text := strconv.FormatUint(c.seed, 10)
+	for _, round := range c.skip {
+		text += " " + strconv.Itoa(round)
+	}
+	return strings.Join(append([]string{text}, c.knobs...), " ")
+}
+
+func parseShrunk(line string) (*shrunk, error) {
+	fields := strings.Fields(line)
+	seed, err := strconv.ParseUint(fields[0], 10, 64)
+	if err != nil {
+		return nil, err
+	}
+	c := &shrunk{seed: seed}
+	for _, x := range fields[1:] {
+		if round, err := strconv.Atoi(x); err == nil {
+			c.skip = append(c.skip, round)
 		} else {
-			delete(left, round)
+			c.knobs = append(c.knobs, x)
 		}
 	}
-	for round := range s.prof.rounds {
-		if left[round] {
-			skip = append(skip, round)
+	return c, nil
+}
+
+// Shrink leaves out every round of a failing seed and every complication of its world that the failure does not need, first
+// half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail.
+func Shrink(seed uint64, mut engine.Mutation) *shrunk {
+	c := &shrunk{seed: seed}
+	s, failure := c.run(mut)
+	if failure == "" {
+		return nil
+	}
+	try := func(next shrunk) {
+		if _, f := next.run(mut); f != "" {
+			*c = next
 		}
 	}
-	return skip, failure
+	for size := (s.prof.rounds + 1) / 2; ; size /= 2 {
+		for first := s.prof.rounds - 1; first >= 0; first -= max(1, size) {
+			if next := c.without(first-max(1, size)+1, first); len(next.skip) > len(c.skip) {
+				try(next)
+			}
+		}
+		if size == 0 {
+			return c // each by itself, twice: what one leaves out may make another one needless
+		}
+		for _, k := range knobs {
+			if !slices.Contains(c.knobs, k.name) {
+				next := *c
+				next.knobs = append(slices.Clone(c.knobs), k.name)
+				try(next)
+			}
+		}
+	}
 }
 
-// corpusLine is how a shrunk seed is written to testdata/corpus: the seed and the rounds to leave out.
-func corpusLine(seed uint64, skip []int) string {
-	return strings.TrimSpace(fmt.Sprintf("%d %s", seed, strings.Trim(fmt.Sprint(skip), "[]")))
+// without leaves more rounds out.
+func (c *shrunk) without(first, last int) shrunk {
+	next := *c
+	next.skip = slices.Clone(c.skip)
+	for round := max(0, first); round <= last; round++ {
+		if !slices.Contains(next.skip, round) {
+			next.skip = append(next.skip, round)
+		}
+	}
+	slices.Sort(next.skip)
+	return next
 }
 
-// TestCorpus plays the seeds that have failed once, as they were shrunk.
+// story is what a person reads of a shrunk seed: the world, what goes wrong in it, and the line for testdata/corpus.
+func (c *shrunk) story(mut engine.Mutation) string {
+	s, failure := c.run(mut)
+	p := &s.prof
+	var b strings.Builder
+	fmt.Fprintf(&b, "seed %d: %d nodes with %v legs, mode %c, %d requests at once", c.seed, p.nodes, p.legs[:p.nodes], "-ABC"[p.mode], p.depth)
+	for _, x := range []struct {
+		is   bool
+		name string
+	}{
+		{p.power, "power loss"},
+		{p.csums, "checksum resync"},
+		{p.pullAhead, "pull-ahead"},
+		{p.splitBrain, "split brain"},
+		{p.lossy, "lossy promotions"},
+		{p.fencing, "fencing"},
+		{p.diskless, "disk loss"},
+		{p.eio > 0, "read errors"},
+		{p.slow > 0, "slow packets"},
+		{p.rot, "rot"},
+		{p.minAcks > 1, "min-acks 2"},
+	} {
+		if x.is {
+			b.WriteString(", " + x.name)
+		}
+	}
+	for _, line := range s.Script {
+		b.WriteString("\n  " + line)
+	}
+	fmt.Fprintf(&b, "\n  -> %s\nfor testdata/corpus: %s", failure, c)
+	return b.String()
+}
+
+// TestCorpus plays the seeds that have failed once, as they were shrunk. A change of the simulator gives them another
+// meaning; what a seed has found for good belongs into a transcript, too.
 func TestCorpus(t *testing.T) {
 	f, err := os.Open("testdata/corpus")
 	if err != nil {
@@ -50,46 +167,43 @@ func TestCorpus(t *testing.T) {
 	defer f.Close()
 	for lines := bufio.NewScanner(f); lines.Scan(); {
 		line, _, _ := strings.Cut(lines.Text(), "#")
-		fields := strings.Fields(line)
-		if len(fields) == 0 {
+		if strings.TrimSpace(line) == "" {
 			continue
 		}
-		seed, err := strconv.ParseUint(fields[0], 10, 64)
+		c, err := parseShrunk(line)
 		if err != nil {
 			t.Fatal(err)
 		}
-		s := New(seed, 0)
-		s.Skip = map[int]bool{}
-		for _, x := range fields[1:] {
-			round, _ := strconv.Atoi(x)
-			s.Skip[round] = true
-		}
-		if failure := s.Run(); failure != "" {
+		if _, failure := c.run(0); failure != "" {
 			t.Errorf("%s: %s", line, failure)
 		}
 	}
 }
 
-// TestShrinkKeepsTheFailure shrinks what a switched-off rule breaks.
+// TestShrinkKeepsTheFailure shrinks what a switched-off rule breaks, to a script of a few lines that still fails.
 func TestShrinkKeepsTheFailure(t *testing.T) {
 	if !engine.Invariants {
 		t.Skip("mutation switches exist only with -tags invariants")
 	}
-	for seed := range uint64(20) {
-		skip, failure := Shrink(seed, engine.MutNoIntervalLock)
-		if failure == "" {
+	const mut = engine.MutNoALOnCrash
+	shortest := 1 << 10
+	for seed := range uint64(12) {
+		c := Shrink(seed, mut)
+		if c == nil {
 			continue
 		}
-		s := New(seed, engine.MutNoIntervalLock)
-		s.Skip = map[int]bool{}
-		for _, r := range skip {
-			s.Skip[r] = true
+		again, err := parseShrunk(c.String())
+		if err != nil {
+			t.Fatal(err)
 		}
-		if f := s.Run(); f == "" {
-			t.Errorf("seed %d without rounds %v does not fail any more", seed, skip)
+		s, failure := again.run(mut)
+		if failure == "" {
+			t.Errorf("%v does not fail any more", c)
 		}
-		t.Logf("seed %d: %d of %d rounds are needed: %s", seed, s.prof.rounds-len(skip), s.prof.rounds, failure)
-		return
+		shortest = min(shortest, len(s.Script))
+		t.Log(again.story(mut))
 	}
-	t.Error("no seed fails")
+	if shortest < 1 || shortest > 2 {
+		t.Errorf("the shortest script has %d rounds", shortest)
+	}
 }

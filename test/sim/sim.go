@@ -54,6 +54,8 @@ type Sim struct {
 	Trace      func(string)
 	Skip       map[int]bool // rounds that are left out
 	Failure    string
+	Script     []string // what went wrong in each round
+	Only       string   // the one trouble that there is; empty is all
 	mut        engine.Mutation
 	rng        *rand.Rand
 	now        int64
@@ -68,7 +70,7 @@ type Sim struct {
 	forgiven   bool // the operator has told somebody to discard his data
 	commands   uint64
 	onStep     func(*node)
-	onNotify   func(*node, string)
+	onNotify   func(*node, int, string)
 	onComplete func(*node, *engine.Action)
 	fence      uint64
 	disksMade  int
@@ -158,18 +160,41 @@ func (s *Sim) trace(format string, args ...any) {
 }
 
 // New makes the world of a seed.
-func New(seed uint64, mut engine.Mutation) *Sim {
+func New(seed uint64, mut engine.Mutation) *Sim { return newSim(seed, mut, func(*profile) {}) }
+
+// newSim makes the world of a seed, but for what adjust changes of it.
+func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
 	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
 	s.prof = s.chooseProfile()
+	s.prof.chooseNodes(seed)
+	adjust(&s.prof)
+	s.prof.minAcks = min(s.prof.minAcks, s.prof.nodes)
 	s.build()
 	return s
+}
+
+// chooseNodes makes most worlds of two and three nodes. It has a source of its own, so that the rest of a seed's world does
+// not depend on it.
+func (p *profile) chooseNodes(seed uint64) {
+	r := rand.New(rand.NewPCG(seed, 0x6e6f646573))
+	switch x := r.IntN(16); {
+	case x < 7:
+		p.nodes = 2
+	case x < 14:
+		p.nodes = 3
+	default:
+		p.nodes = 4
+	}
+	if p.minAcks > 1 {
+		p.minAcks = 2 + r.IntN(p.nodes-1)
+	}
 }
 
 // profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.
 var profilePolicies = [3][]engine.Policy{
 	{
 		engine.PolicyDisconnect, engine.DiscardYoungerPrimary, engine.DiscardOlderPrimary, engine.DiscardZeroChanges,
-		engine.DiscardLeastChanges, engine.DiscardLocal,
+		engine.DiscardLeastChanges, engine.DiscardLocal, // which the other side calls discard-remote
 	},
 	{engine.PolicyDisconnect, engine.Consensus, engine.ViolentlyAs0p, engine.DiscardSecondary, engine.CallPriLost},
 	{engine.PolicyDisconnect, engine.ViolentlyAs0p, engine.CallPriLost},
@@ -216,7 +241,7 @@ func (s *Sim) chooseProfile() profile {
 	zero, one, two, rr := profilePolicies[0], profilePolicies[1], profilePolicies[2], rrPolicies
 	p.afterSB = [3]engine.Policy{zero[r.IntN(len(zero))], one[r.IntN(len(one))], two[r.IntN(len(two))]}
 	p.rrConflict = rr[r.IntN(len(rr))]
-	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(3) == 0; p.lossy {
+	if p.lossy = !p.splitBrain && p.mode == engine.ModeC && r.IntN(2) == 0; p.lossy {
 		p.afterSB = [3]engine.Policy{}
 		p.rrConflict = engine.PolicyDisconnect
 	}
@@ -230,6 +255,9 @@ func (s *Sim) build() {
 	s.model.init(s.prof.blocks)
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
+		for range s.prof.spare {
+			n.spare = append(n.spare, s.torn(0, 0)) // something else on every node
+		}
 		for range s.prof.legs[i] {
 			n.disks = append(n.disks, s.newDisk(n))
 		}

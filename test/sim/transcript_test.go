@@ -77,7 +77,7 @@ func name(n *node) string { return string(rune('a' + n.index)) }
 
 func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
 
-// newWorld makes two quiet nodes; options are mode=, legs=, zero-primaries=, one-primary=, rr= and ahead.
+// newWorld makes quiet nodes, two unless nodes= says otherwise; options are mode=, legs=, min-acks=, ahead, csums, zero-primaries=, one-primary=, rr= and ahead.
 func (p *player) newWorld(options []string) {
 	s := New(1, 0)
 	pr := profile{
@@ -89,6 +89,8 @@ func (p *player) newWorld(options []string) {
 		switch key {
 		case "mode":
 			pr.mode = engine.Mode(strings.Index("ABC", value) + 1)
+		case "nodes":
+			pr.nodes, _ = strconv.Atoi(value)
 		case "legs":
 			count, _ := strconv.Atoi(value)
 			pr.legs = [nodesMax]int{count, count, count, count}
@@ -109,11 +111,12 @@ func (p *player) newWorld(options []string) {
 	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
 	s.calm = true
 	s.build()
-	s.onNotify = func(n *node, text string) { p.say("%s: %s", name(n), text) }
+	s.onNotify = p.notified
 	s.onStep = p.step
 	s.onComplete = func(n *node, a *engine.Action) { p.completed(n, a) }
 	p.s = s
 	for _, n := range s.nodes {
+		n.blank(0)
 		s.format(n)
 		s.start(n)
 	}
@@ -124,11 +127,31 @@ func (p *player) step(n *node) {
 	if n.eng == nil {
 		return
 	}
-	text := fmt.Sprintf("%v %v", n.eng.Peer(0).Conn, n.eng.View().Disk)
-	if old := p.last["step"+name(n)]; old != text {
-		p.last["step"+name(n)] = text
-		p.say("%s: %s", name(n), text)
+	if len(p.s.nodes) == 2 {
+		p.sayIfNew("step"+name(n), fmt.Sprintf("%s: %v %v", name(n), n.eng.Peer(0).Conn, n.eng.View().Disk))
+		return
 	}
+	for _, o := range p.s.nodes {
+		if o != n {
+			p.sayIfNew("step"+name(n)+name(o), fmt.Sprintf("%s to %s: %v", name(n), name(o), n.eng.Peer(rowOf(n.index, o.index)).Conn))
+		}
+	}
+	p.sayIfNew("step"+name(n), fmt.Sprintf("%s: %v", name(n), n.eng.View().Disk))
+}
+
+func (p *player) sayIfNew(key, text string) {
+	if p.last[key] != text {
+		p.last[key] = text
+		p.say("%s", text)
+	}
+}
+
+func (p *player) notified(n *node, row int, text string) {
+	if len(p.s.nodes) > 2 && row >= 0 && row < len(p.s.nodes)-1 {
+		p.say("%s to %s: %s", name(n), name(p.s.nodes[nodeOf(n.index, row)]), text)
+		return
+	}
+	p.say("%s: %s", name(n), text)
 }
 
 func policyNamed(text string) engine.Policy {
@@ -180,12 +203,23 @@ func (p *player) run(f []string) {
 	case "write", "read", "flush":
 		p.request(f)
 	case "cut":
-		s.cutWire(s.wires[0], 3)
-		if c := s.wires[0].conn; c != nil {
-			s.closeSide(c, 0, true)
+		for _, w := range p.wires(f[1:]) {
+			s.cutWire(w, 3)
+			if c := w.conn; c != nil {
+				s.closeSide(c, 0, true)
+			}
 		}
 	case "heal":
-		s.healWire(s.wires[0])
+		for _, w := range p.wires(f[1:]) {
+			s.healWire(w)
+		}
+	case "slow": // a c: what a says reaches c late
+		s.wire(p.node(f[1]).index, p.node(f[2]).index).stretch(p.node(f[1]).index, s.now+6e9)
+	case "pass": // milliseconds
+		ms, _ := strconv.Atoi(f[1])
+		s.runFor(int64(ms) * 1e6)
+		p.states()
+		return
 	case "crash":
 		s.crash(p.node(f[1]), len(f) > 2 && f[2] == "power")
 	case "start":
@@ -225,6 +259,17 @@ func (p *player) run(f []string) {
 	}
 	s.runFor(6e9)
 	p.states()
+}
+
+// wires are the paths between two nodes, or all of one.
+func (p *player) wires(f []string) (list []*wire) {
+	n := p.node(f[0])
+	for _, w := range p.s.wires {
+		if (w.a == n.index || w.b == n.index) && (len(f) < 2 || f[1] == "&" || w == p.s.wire(n.index, p.node(f[1]).index)) {
+			list = append(list, w)
+		}
+	}
+	return list
 }
 
 // damage changes metadata of a leg: "torn a 0 B" leaves of superblock B the first sector of a newer one, "rot-log a 0" and
@@ -286,6 +331,8 @@ func (p *player) operator(f []string) {
 	ev := engine.Event{Cmd: operatorWords[f[0]], Peer: 0}
 	for _, o := range f[2:] {
 		switch {
+		case len(o) == 1 && o[0] >= 'a' && int(o[0]-'a') < len(p.s.nodes):
+			ev.Peer = rowOf(n.index, p.node(o).index)
 		case o == "force" || o == "discard" || o == "clean":
 			ev.Flag = true
 		case o == "repair-from-local":
@@ -313,8 +360,18 @@ func (p *player) states() {
 		text := "down"
 		if n.eng != nil {
 			v := n.eng.View()
-			q := n.eng.Peer(0)
-			text = fmt.Sprintf("%v/%v, peer %v/%v, dirty %d", v.Role, v.Disk, q.Conn, q.Disk, q.Dirty)
+			text = fmt.Sprintf("%v/%v", v.Role, v.Disk)
+			for _, o := range p.s.nodes {
+				if o == n {
+					continue
+				}
+				who := "peer"
+				if len(p.s.nodes) > 2 {
+					who = name(o)
+				}
+				q := n.eng.Peer(rowOf(n.index, o.index))
+				text += fmt.Sprintf(", %s %v/%v, dirty %d", who, q.Conn, q.Disk, q.Dirty)
+			}
 			for i := range n.disks {
 				if len(n.disks) > 1 {
 					text += fmt.Sprintf(", leg %d in sync %v", i, v.Legs[i].InSync)

@@ -11,6 +11,10 @@ func (s *Sim) observe(n *node) {
 	n.fence = max(n.fence, v.Fence)
 	m := &s.model
 	s.observeTarget(n, &v)
+	if len(s.nodes) > 2 && v.Disk == engine.Inconsistent && v.Role == engine.Secondary {
+		m.behind(n.index) // fenced with writes that must not be kept: it promises nothing
+	}
+	s.watchRoles(n, &v)
 	if m.primary == n && v.Role != engine.Primary {
 		m.primary = nil // fenced
 		clear(m.requests)
@@ -45,7 +49,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 			}
 		}
 	}
-	n.partial = n.partial && v.Disk != engine.UpToDate || source >= 0 && v.Disk == engine.Inconsistent
+	s.watchResync(n, v, source)
 	if m := &s.model; m.primary == n && !n.target && s.inStateOf(n, engine.WFBitMapT) {
 		m.primary = nil // rr-conflict violently: its front end sees other data from now on
 		clear(m.requests)
@@ -59,6 +63,7 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 	}
 	n.target = true
 	m := &s.model
+	s.watchAlone(n, s.nodes[source])
 	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
 		for b := range m.blocks {
 			f, g := m.floor(b, n.index), m.floor(b, source)
@@ -77,15 +82,15 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 }
 
 // idle waits until nothing is under way on the running nodes.
-func (s *Sim) idle(limit int64) bool {
-	return s.runUntil(limit, func() bool {
-		for _, n := range s.running() {
-			if !n.eng.View().Quiet {
-				return false
-			}
+func (s *Sim) idle(limit int64) bool { return s.runUntil(limit, s.silent) }
+
+func (s *Sim) silent() bool {
+	for _, n := range s.running() {
+		if !n.eng.View().Quiet {
+			return false
 		}
-		return true
-	})
+	}
+	return true
 }
 
 // quiesce stops the front end and compares the replicas that call themselves equal.
@@ -99,6 +104,7 @@ func (s *Sim) comparePairs() {
 	for _, n := range s.running() {
 		v := n.eng.View()
 		s.compareLegs(n, v)
+		s.compareTracker(n, &v)
 		if v.Disk != engine.UpToDate {
 			continue
 		}
@@ -108,11 +114,17 @@ func (s *Sim) comparePairs() {
 			}
 			p, q := n.eng.Peer(rowOf(n.index, o.index)), o.eng.Peer(rowOf(o.index, n.index))
 			if p.Conn == engine.Connected && q.Conn == engine.Connected && p.Disk == engine.UpToDate &&
-				o.eng.View().Disk == engine.UpToDate && n.eng.View().InFlight == 0 && o.eng.View().InFlight == 0 {
+				o.eng.View().Disk == engine.UpToDate && n.eng.View().InFlight == 0 && o.eng.View().InFlight == 0 && settled(n, o) {
 				s.compareNodes(n, o)
 			}
 		}
 	}
+}
+
+// settled reports that two nodes have nothing of a Primary whose end they have yet to notice.
+func settled(n, o *node) bool {
+	v, w := n.eng.View(), o.eng.View()
+	return v.Role == engine.Primary || w.Role == engine.Primary || !v.Unsettled && !w.Unsettled
 }
 
 func (s *Sim) compareNodes(n, o *node) {

@@ -97,19 +97,12 @@ func Build(tags string) (string, error) {
 	if !exists(filepath.Join(Root(), "main.go")) {
 		return "", fmt.Errorf("main.go: %w", ErrMissing)
 	}
-	out := filepath.Join(Root(), "test", "out")
-	if err := os.MkdirAll(out, 0o755); err != nil {
-		return "", err
-	}
-	lock, err := os.Create(filepath.Join(out, "lock"))
+	unlock, err := lockBuilds()
 	if err != nil {
 		return "", err
 	}
-	defer lock.Close()
-	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
-		return "", err
-	}
-	path := filepath.Join(out, strings.Join(append([]string{"pollux"}, strings.FieldsFunc(tags, isComma)...), "-"))
+	defer unlock()
+	path := filepath.Join(builds(), strings.Join(append([]string{"pollux"}, strings.FieldsFunc(tags, isComma)...), "-"))
 	cmd := exec.Command("go", "build", "-trimpath", "-tags", tags, "-o", path, ".")
 	cmd.Dir = Root()
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -117,6 +110,24 @@ func Build(tags string) (string, error) {
 		return "", fmt.Errorf("go build: %w\n%s", err, text)
 	}
 	return path, nil
+}
+
+// builds is where tests put what they build.
+func builds() string { return filepath.Join(Root(), "test", "out") }
+
+// lockBuilds keeps other tests and other processes from building until unlock is called.
+func lockBuilds() (unlock func(), err error) {
+	if err := os.MkdirAll(builds(), 0o755); err != nil {
+		return nil, err
+	}
+	lock, err := os.Create(filepath.Join(builds(), "lock"))
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX); err != nil {
+		return nil, errors.Join(err, lock.Close())
+	}
+	return func() { _ = lock.Close() }, nil // which gives up the lock
 }
 
 func isComma(r rune) bool { return r == ',' }

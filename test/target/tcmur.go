@@ -15,6 +15,11 @@ var putHelper = sync.OnceValue(func() error {
 	if err != nil {
 		return err
 	}
+	unlock, err := lockBuilds()
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	helper := filepath.Join(filepath.Dir(binary), "pollux-tcmur-helper")
 	if out, err := exec.Command("make", "-s", "-C", Root(), "helper", "HELPER="+helper).CombinedOutput(); err != nil {
 		return fmt.Errorf("make helper: %w\n%s", err, out)

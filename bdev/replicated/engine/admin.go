@@ -94,12 +94,12 @@ func (e *Engine) diskFailed() {
 		if p.isTarget() || p.isSource() {
 			e.resetLink(p)
 		}
-		if e.role == Primary && p.conn >= Connected && p.disk == UpToDate {
+		if e.role == Primary && p.conn >= Connected && p.disk == UpToDate && !e.severalPeers() {
 			e.lossWait |= p.bit()
 		}
 	}
 	e.exposed = e.super.Current
-	if e.role == Primary && e.lossWait == 0 {
+	if e.role == Primary && e.lossWait == 0 && !(e.severalPeers() && e.peerHasData()) {
 		e.exposed = e.newUUID() // nobody who is here has all of it: only this disk will do
 	}
 	e.setDisk(Failed)
@@ -110,12 +110,16 @@ func (e *Engine) diskFailed() {
 			e.setConn(p, Connected)
 		}
 	}
+	if e.role == Primary {
+		e.leftOut = 0
+		e.lendGeneration()
+	}
 	e.later(e.recheck)
 }
 
 func (e *Engine) stepVerify() {
 	p, repair := e.cmdPeer(), VerifyRepair(e.cmd.ev.Value)
-	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate {
+	if p == nil || (p.conn != Connected) || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) {
 		e.reply(ErrState)
 		return
 	}
@@ -168,7 +172,7 @@ func (e *Engine) resize(size uint64, clean bool) {
 	old := e.blocks()
 	e.super.Size = size
 	e.sizeBitmaps()
-	if clean {
+	if clean || e.mutated(MutNoGrowthBits) {
 		return
 	}
 	for _, b := range e.bits {
@@ -178,27 +182,20 @@ func (e *Engine) resize(size uint64, clean bool) {
 	}
 }
 
-// stepResize grows the volume on both sides, and copies what is new from here. It counts as a new generation, so that a
-// crash in the middle leaves a resync to do and nothing else.
+// stepResize gives the volume another size. It is a new generation for all peers, with what is new marked: each of them takes the
+// size and what it lacks in the comparison that follows, whenever that is, so that a crash or a lost message in the middle
+// leaves a resync to do and nothing else.
+//
+// Growing needs every peer, since the smallest of them bounds the size. Shrinking does not: a peer that is away is cut when it
+// is back, if it is a Primary that shrinks: without one nobody knows who is ahead. The front end must not use any more what goes away; requests there end in errors from now on.
 func (e *Engine) stepResize() {
 	if e.cmd.critical {
 		return
 	}
 	size, clean := e.cmd.ev.Value, e.cmd.ev.Flag
-	if size < e.super.Size || size > e.cfg.Capacity || !e.hasDisk() {
-		e.reply(ErrRange)
+	if err := e.mayResize(size); err != OK {
+		e.reply(err)
 		return
-	}
-	for i := range e.peers {
-		p := &e.peers[i]
-		if e.isPeer(i) && (p.conn != Connected || p.disk != UpToDate || e.disk != UpToDate || p.role == Primary) {
-			e.reply(ErrNotConnected)
-			return
-		}
-		if e.isPeer(i) && p.hello != nil && size > p.hello.Capacity {
-			e.reply(ErrRange)
-			return
-		}
 	}
 	if !e.asks(e.connectedPeers(), CmdResize) {
 		return
@@ -207,27 +204,17 @@ func (e *Engine) stepResize() {
 		e.reply(err)
 		return
 	}
+	if e.usedBeyond(size) {
+		return // until what is under way there has ended
+	}
 	e.cmd.critical = true
 	e.resize(size, clean)
-	links := e.linkNumbers()
-	if !clean {
-		e.resizeGeneration()
-	}
+	e.resizeGeneration()
 	e.writePages(allPages, func(bool) {
 		e.commit(func(bool) {
 			for i := range e.peers {
-				p := &e.peers[i]
-				if !e.isPeer(i) || p.link != links[i] || p.conn != Connected {
-					continue
-				}
-				m := Msg{Type: MsgSizes, Block: size}
-				if clean {
-					m.Count = 1
-				}
-				e.send(p, &m)
-				if !clean {
-					p.gen = e.super.Current
-					e.resetLink(p) // the comparison finds the older generation and starts the resync
+				if p := &e.peers[i]; e.isPeer(i) && p.up {
+					e.resetLink(p) // the comparison finds the older generation and the other size
 				}
 			}
 			e.reply(OK)
@@ -235,33 +222,46 @@ func (e *Engine) stepResize() {
 	})
 }
 
-func (e *Engine) linkNumbers() (n [ReplicasMax]uint32) {
-	for i := range e.peers {
-		n[i] = e.peers[i].link
+func (e *Engine) mayResize(size uint64) Err {
+	if size == 0 || size == e.super.Size || size > e.cfg.Capacity || !e.hasDisk() {
+		return ErrRange
 	}
-	return n
+	if e.disk != UpToDate {
+		return ErrState
+	}
+	for i := range e.peers {
+		p := &e.peers[i]
+		switch {
+		case !e.isPeer(i):
+		case !p.up && size < e.super.Size && e.role == Primary:
+		case p.conn != Connected || p.disk != UpToDate || p.role == Primary:
+			return ErrNotConnected
+		case p.hello != nil && size > p.hello.Capacity:
+			return ErrRange
+		}
+	}
+	return OK
+}
+
+// usedBeyond reports writes and reads that end past a size.
+func (e *Engine) usedBeyond(size uint64) bool {
+	for _, o := range e.ops {
+		if !o.freed && o.off+uint64(o.len) > size {
+			return true
+		}
+	}
+	return false
 }
 
 func (e *Engine) resizeGeneration() {
 	old := e.super.Current
+	pushHistory(&e.super.History, old)
 	for i := range e.peers {
 		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 {
 			e.super.Rows[i].Bitmap = old
 		}
 	}
 	e.setCurrent(e.newUUID())
-}
-
-func (e *Engine) onSizes(p *peer, m *Msg) {
-	if m.Block > e.cfg.Capacity {
-		e.protocolError(p, "size %d is more than this node holds", m.Block)
-		return
-	}
-	if e.hasDisk() && m.Block > e.super.Size {
-		e.resize(m.Block, m.Count == 1)
-		e.writePages(allPages, func(bool) {})
-		e.commit(nil)
-	}
 }
 
 // stepNewGeneration declares replicas equal, or makes the next comparison start from here.
@@ -301,9 +301,9 @@ func (e *Engine) stepTrackerReset() {
 		return
 	}
 	e.bits[n].clear(0, e.bits[n].bits)
-	for o := e.logHead; o != nil; o = o.next {
-		if !o.completed {
-			e.markMissed(n, o.off, o.len)
+	for _, o := range e.ops {
+		if o.changesDisk() {
+			e.markMissed(n, o.off, o.len) // under way: whoever copies the volume now may not see it
 		}
 	}
 	e.super.Rows[n].Flags |= RowTracker
@@ -385,6 +385,10 @@ func (e *Engine) stepFence() {
 	}
 	e.cmd.critical = true
 	e.acceptFence(e.cmd.ev.Value)
+	if e.mutated(MutFenceVolatile) {
+		e.reply(OK)
+		return
+	}
 	e.commit(func(bool) { e.reply(OK) })
 }
 
@@ -392,6 +396,7 @@ func (e *Engine) stepFence() {
 func (e *Engine) acceptFence(epoch uint64) {
 	e.super.Fence = epoch
 	e.commit(nil)
+	e.passFence()
 	if e.role == Primary {
 		e.notify(-1, "fenced: epoch %d is in force", epoch)
 		e.open, e.fencedOut = false, true

@@ -143,7 +143,7 @@ func (e *Engine) connectedPeers() (mask uint16) {
 // onStateReq answers a peer that asks whether it may change its state.
 func (e *Engine) onStateReq(p *peer, m *Msg) {
 	answer := Msg{Type: MsgStateReply, Block: m.Block, Count: uint32(e.mayPeer(p, Command(m.Count), m.Fence)), Fence: e.super.Fence}
-	if m.Fence == 0 {
+	if m.Fence == 0 || e.mutated(MutFenceVolatile) {
 		e.send(p, &answer)
 		return
 	}
@@ -160,7 +160,10 @@ func (e *Engine) mayPeer(p *peer, cmd Command, fence uint64) Err {
 		e.cmd.kind == CmdInvalidate || e.cmd.kind == CmdInvalidatePeer
 	switch cmd {
 	case CmdPrimary:
-		if e.role == Primary {
+		if e.role == Primary && !e.mutated(MutTwoPrimaries) {
+			return ErrPeerPrimary
+		}
+		if fence == 0 && e.followsOther(p) {
 			return ErrPeerPrimary
 		}
 		if fence != 0 && fence <= e.super.Fence {
@@ -173,11 +176,15 @@ func (e *Engine) mayPeer(p *peer, cmd Command, fence uint64) Err {
 			e.acceptFence(fence)
 		}
 	case CmdVerify:
-		if busy || p.conn != Connected || e.disk != UpToDate {
+		if busy || p.conn != Connected || e.disk != UpToDate || e.followsOther(p) {
 			return ErrConcurrent
 		}
 		p.verify = verifyState{}
 		e.setConn(p, VerifyT)
+	case CmdInvalidate, CmdInvalidatePeer:
+		if busy || e.followsOther(p) {
+			return ErrConcurrent
+		}
 	default:
 		if busy {
 			return ErrConcurrent
@@ -229,7 +236,7 @@ func (e *Engine) stepPrimary() {
 // settled reports that no handshake is under way.
 func (e *Engine) settled() bool {
 	for i := range e.peers {
-		if p := &e.peers[i]; p.up && p.conn < Connected {
+		if p := &e.peers[i]; p.up && p.conn < Connected && !p.waits {
 			return false
 		}
 	}
@@ -245,7 +252,7 @@ func (e *Engine) mayPromote() Err {
 		return ErrFenced
 	}
 	for i := range e.peers {
-		if p := &e.peers[i]; p.conn >= Connected && p.role == Primary {
+		if p := &e.peers[i]; p.conn >= Connected && p.role == Primary && !e.mutated(MutTwoPrimaries) {
 			return ErrPeerPrimary
 		}
 	}
@@ -253,6 +260,7 @@ func (e *Engine) mayPromote() Err {
 	case e.disk == UpToDate:
 	case e.disk < Inconsistent && e.peerHasData(), e.readsFromSource():
 	case e.disk >= Inconsistent && force && !e.anyTarget():
+	case e.mutated(MutPromoteBadData):
 	default:
 		return ErrNoGoodData
 	}
@@ -281,27 +289,22 @@ func (e *Engine) anyTarget() bool {
 func (e *Engine) promote() {
 	e.cmd.critical = true
 	forced := e.disk != UpToDate && e.disk >= Inconsistent && !e.anyTarget()
-	e.role = Primary
+	e.role, e.leftOut = Primary, 0
 	e.setCurrent(e.super.Current)
 	if forced {
 		e.forceGeneration()
 	} else {
 		e.promoteGeneration()
 	}
-	e.exposed = e.super.Current
-	if !e.hasDisk() {
-		for i := range e.peers {
-			if p := &e.peers[i]; p.conn >= Connected && p.disk == UpToDate {
-				e.exposed = p.gen
-			}
-		}
-	}
+	e.exposed = e.exposedAtPromotion()
 	e.super.Fence = max(e.super.Fence, e.cmd.ev.Value)
 	if !e.mutated(MutNoPrimaryMark) {
 		e.super.Flags |= SuperPrimary
 	}
 	e.cmd.started = true
-	e.metaThen(func() { // what a former Primary wrote here is this one's to keep now
+	// What a former Primary wrote here is this one's to keep now. Between two nodes the activity logs cover it, too, so that no
+	// switch of its own can show it.
+	e.metaThen(func() {
 		e.meta.pending++
 		e.flushLegs(func(bool) { e.metaDone(0) })
 	}, func(bool) {})
@@ -325,13 +328,30 @@ func (e *Engine) promote() {
 	})
 }
 
+// exposedAtPromotion is the generation that this Primary's front end will see.
+func (e *Engine) exposedAtPromotion() uint64 {
+	switch {
+	case e.hasDisk():
+		return e.super.Current
+	case e.rotating > 0:
+		return e.exposed
+	}
+	for i := range e.peers {
+		if p := &e.peers[i]; p.conn >= Connected && p.disk == UpToDate {
+			return p.gen
+		}
+	}
+	return e.super.Current
+}
+
 // promoteGeneration starts a new generation if somebody is not here who should be.
 func (e *Engine) promoteGeneration() {
 	if !e.hasDisk() {
+		e.rotate()
 		return
 	}
 	for i := range e.peers {
-		if p := &e.peers[i]; e.needsGeneration(i) && !p.mirrors() {
+		if p := &e.peers[i]; e.isPeer(i) && !p.mirrors() && (e.needsGeneration(i) || e.severalPeers()) {
 			e.rotate()
 			return
 		}
@@ -340,6 +360,7 @@ func (e *Engine) promoteGeneration() {
 
 // forceGeneration declares this node's data good, whatever it is.
 func (e *Engine) forceGeneration() {
+	e.clearSource()
 	old := e.super.Current
 	for i := range e.peers {
 		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 && old != JustCreated {
@@ -361,7 +382,7 @@ func (e *Engine) stepSecondary() {
 	}
 	e.open = false
 	e.closeEpoch()
-	if e.logLen > 0 || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
+	if e.logLen > 0 && !e.mutated(MutDemoteEarly) || e.held.len()+e.parked.len()+len(e.flushes)+len(e.noSource) > 0 || len(e.al.waiting) > 0 ||
 		e.rotating > 0 || e.repairs > 0 || !e.settled() || e.pullsUnderWay() {
 		return
 	}
@@ -383,12 +404,13 @@ func (e *Engine) stepSecondary() {
 // leaveFenced ends the demotion of a fenced Primary.
 func (e *Engine) leaveFenced() {
 	loss := e.fencedLoss && e.hasDisk()
+	fenced := e.fencedOut && e.severalPeers()
 	if loss {
 		e.setDisk(Inconsistent)
 	}
 	e.commit(func(bool) {
 		for i := range e.peers {
-			if p := &e.peers[i]; loss || p.missed {
+			if p := &e.peers[i]; loss || p.missed || fenced {
 				e.resetLink(p)
 			}
 		}
@@ -403,88 +425,4 @@ func (e *Engine) pullsUnderWay() bool {
 		}
 	}
 	return false
-}
-
-// stepInvalidate throws one side's data away and copies the other's. There is no bitmap to exchange: both set all bits.
-func (e *Engine) stepInvalidate() {
-	p := e.cmdPeer()
-	mine := e.cmd.kind == CmdInvalidate
-	if p == nil || p.conn != Connected || e.disk != UpToDate || p.disk != UpToDate || mine && e.role == Primary ||
-		!mine && p.role == Primary {
-		e.reply(ErrState)
-		return
-	}
-	if !e.asks(p.bit(), e.cmd.kind) {
-		return
-	}
-	if err := e.cmd.answer; err != OK {
-		e.reply(err)
-		return
-	}
-	m := Msg{Type: MsgInvalidate}
-	if mine {
-		m.Count = 1
-	}
-	e.send(p, &m)
-	e.invalidate(p, !mine)
-	e.reply(OK)
-}
-
-func (e *Engine) onInvalidate(p *peer, m *Msg) {
-	if p.conn != Connected {
-		e.protocolError(p, "invalidate in state %v", p.conn)
-		return
-	}
-	e.invalidate(p, m.Count == 1)
-}
-
-// invalidate starts the full resync on either side.
-func (e *Engine) invalidate(p *peer, source bool) {
-	e.bits[p.row].setAll()
-	p.sourceHistory = e.super.History
-	p.gen = e.super.Current
-	link := p.link
-	if source {
-		p.disk = Inconsistent
-		e.setConn(p, StartingSyncS)
-		e.startSource(p)
-		return
-	}
-	p.hold++
-	e.setConn(p, StartingSyncT)
-	e.setDisk(Inconsistent)
-	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
-		if p.link == link {
-			e.setConn(p, WFSyncUUID)
-			e.release(p)
-		}
-	})
-}
-
-// startResync exchanges bitmaps on a link that is connected: verify's repair and resize need it.
-func (e *Engine) startResync(p *peer, source bool) {
-	m := Msg{Type: MsgStartResync}
-	if !source {
-		m.Count = 1
-	}
-	e.send(p, &m)
-	e.beginResync(p, source)
-}
-
-func (e *Engine) onStartResync(p *peer, m *Msg) {
-	if p.conn != Connected {
-		e.protocolError(p, "start of a resync in state %v", p.conn)
-		return
-	}
-	e.beginResync(p, m.Count == 1)
-}
-
-func (e *Engine) beginResync(p *peer, source bool) {
-	p.sourceHistory = e.super.History
-	p.gen = e.super.Current
-	if source {
-		e.startBitmapSource(p)
-		return
-	}
-	e.setConn(p, WFBitMapT)
 }

@@ -40,6 +40,33 @@
 // What a peer had not confirmed when its link broke is dirty. A Primary that loses a peer starts a new generation, and
 // acknowledges nothing until that is durable (M3): the peer will be recognized as the one that stayed behind.
 //
+// # Several nodes
+//
+// Bits and bitmap generations belong to pairs of nodes, the current generation to the volume. With three nodes and more
+// (several.go):
+//
+//	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion or by loss; the peers
+//	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
+//	            from then on what these miss. A Primary whose own data is not good (diskless, or a target) lets them start it
+//	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
+//	            to these it shows the generation that it had before, and it marks in their rows whatever it copies
+//	stable      a node that gets the writes of a Primary is neither source nor target of a third: its data moves. Whoever is
+//	            behind waits for the Primary, or for its end
+//	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed
+//	            drops it, and the comparison is repeated
+//	in sync     the source tells the others in sync with it that the target is, and the target who confirmed: no resync is
+//	            needed between them
+//	lost        when a Primary is lost, its last writes may be on some nodes only. A Secondary remembers what the Primary has not
+//	            called settled, marks it towards everybody and is compared again; of two with the same generation (rule 42) the
+//	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed
+//	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
+//	            crashed Primary goes first, as in DRBD (rule 40)
+//	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target
+//	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion
+//	            unless it comes with a higher epoch
+//	size        a new size is a new generation for all peers, and agreed in the comparison. Growing needs all of them, since
+//	            the smallest bounds it; a Primary may shrink without, and whoever comes back is cut
+//
 // # What is durable before what
 //
 //	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed
@@ -54,6 +81,28 @@
 // is the state Inconsistent, and the source's bitmap generation. A node that starts after a crash flushes first: what a
 // killed process left in a disk's cache reads as if it were durable.
 //
+// # Disks that go bad
+//
+// What a leg cannot read is answered by another leg or by a peer, and then put back: the range is locked, read again from
+// there, and written to the leg. A leg that cannot write it either has failed: it is durably stale before anything is
+// acknowledged without it, and the last leg makes the node Diskless.
+//
+// Damage to metadata costs a resync, and if nothing says any more whose data it is, the disk is refused (packages meta and
+// leg). There are no checksums of data, so a block that rots, or a write that a disk puts elsewhere, is not noticed when it
+// is read: a read may return it, and a resync may copy it. It is found by comparing copies, and by nothing else:
+//
+//	CmdVerifyLegs   compares the legs of this node; repairs by majority, or from the leg that the operator names
+//	CmdVerify       compares this node with a peer, all legs of both; repairs by a resync from the side that is named
+//
+// Verify does not know which copy is right. More than half of the legs is the only guess that it makes, and only when asked.
+// While the good copy exists and the operator names it, verify and repair leave nothing rotten.
+//
+// A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write alone.
+// It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that is behind is refused, until the operator adds the leg before a start, declares this
+// data good (primary with force), or discards it. So a host waits for all legs before it starts a node. And a leg that had
+// newer data, but that the node has gone on without, must not be started alone: it does not know that it was set aside. With
+// the others present it is recognized, and refused.
+//
 // # Files
 //
 //	state uuid policy         tables: states and clamps, generations, split brain
@@ -63,10 +112,12 @@
 //	metaqueue                 metadata writes, one after another
 //	write read peerwrite      requests of the front end, writes of a peer
 //	peer link handshake       messages, connection and loss of it, comparison
+//	several                   what three nodes and more need
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks
-//	command admin             the operator
+//	repair legverify          what a leg cannot read, and what the legs hold differently
+//	command admin invalidate  the operator
 //	mutation coverage         for tests: rules switched off (only with -tags invariants), what a run has reached
 //
 // # Contract of the host
@@ -79,5 +130,8 @@
 //
 // # Limits of this version
 //
-// More than one peer is in the types and the tables, but not proven: see test/sim. DRBD's two-primaries mode is refused.
+// Two nodes that are both behind a Primary which only one of them sees do not help one another: the other waits. A diskless
+// Primary that stays for good keeps a node that was away waiting, since its only source is a node that gets writes. A quorum
+// does not keep an isolated Primary from starting a generation when it loses its peers, although it acknowledges nothing in
+// it: what it wrote has to be given up by the operator or by a policy. DRBD's two-primaries mode is refused.
 package engine

@@ -13,11 +13,12 @@ type Engine struct {
 	disk  Disk
 	open  bool // Primary and not about to leave it
 
-	peers [ReplicasMax]peer
-	bits  [ReplicasMax]*bitmap
-	legs  [LegsMax]leg
-	al    *activityLog
-	lock  intervalLock
+	peers     [ReplicasMax]peer
+	peerCount int
+	bits      [ReplicasMax]*bitmap
+	legs      [LegsMax]leg
+	al        *activityLog
+	lock      intervalLock
 
 	ops     []*op
 	freeOps []int
@@ -33,8 +34,10 @@ type Engine struct {
 	flushes    []*op   // of the front end, under way
 	noSource   []*op   // reads that found no replica with good data
 	granted    []*op   // scratch
+	saidEpoch  uint32  // the newest epoch that the peers know to be settled
 	rotating   int     // new generations on their way to durable storage: nothing is acknowledged meanwhile
 	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
+	leftOut    uint16  // peers without which a Primary whose own data is not good has started a generation
 	exposed    uint64  // generation that a diskless Primary has shown to its front end
 	readErrors uint64
 	repairs    int // under way
@@ -97,6 +100,9 @@ func New(now int64, cfg Config, md *Loaded, out []Action) (*Engine, []Action) {
 	e.al = newActivityLog(cfg.ALSlots)
 	for i := range e.peers {
 		e.peers[i].init(i, cfg.Rows[i])
+		if e.isPeer(i) {
+			e.peerCount++
+		}
 	}
 	if md != nil {
 		e.attach(md)
@@ -159,6 +165,7 @@ func (e *Engine) settle() {
 		e.runLegVerify()
 		e.runSyncs()
 		e.runCommand()
+		e.tellSettled()
 		e.checkSuspended()
 		if len(e.todo) == 0 && !e.moved && (e.meta.current != nil || len(e.meta.jobs) == 0) && !e.mayAdmit() {
 			return
@@ -200,7 +207,9 @@ func (e *Engine) Deadline() int64 {
 			first = t
 		}
 	}
-	sooner(e.suspendUntil)
+	if !e.mutated(MutNoSuspendDeadline) {
+		sooner(e.suspendUntil)
+	}
 	sooner(e.cmd.deadline)
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
@@ -212,7 +221,7 @@ func (e *Engine) Deadline() int64 {
 }
 
 func (e *Engine) onTick() {
-	if e.suspendUntil != 0 && e.now >= e.suspendUntil {
+	if e.suspendUntil != 0 && e.now >= e.suspendUntil && !e.mutated(MutNoSuspendDeadline) {
 		e.notify(-1, "suspended I/O resumed at its deadline")
 		e.resumeIO()
 	}
@@ -258,6 +267,15 @@ func (e *Engine) markMissed(row int, off uint64, n uint32) {
 	}
 	lo, hi := e.blocksTouched(off, n)
 	e.bits[row].set(lo, hi)
+}
+
+// markTrackers notes a change for those who look at what has changed.
+func (e *Engine) markTrackers(o *op) {
+	for row := range e.bits {
+		if e.isTracker(row) && !e.mutated(MutNoTrackerBits) {
+			e.markMissed(row, o.off, o.len)
+		}
+	}
 }
 
 func (e *Engine) markInSync(row int, off uint64, n uint32) {

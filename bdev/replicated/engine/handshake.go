@@ -16,14 +16,24 @@ func (e *Engine) handshake(p *peer) {
 		e.standAlone(p, "both sides are Primary")
 		return
 	}
+	if mine.Target || theirs.Target {
+		e.wait(p)
+		return
+	}
 	if !bothData(mine, theirs) {
 		e.connectDiskless(p)
 		return
 	}
 	in := compareOf(p)
+	in.several = e.severalPeers()
+	in.survivors = in.several && p.cfg.Mode == ModeC
 	rule := compare(&in)
 	e.cfg.Cover.rule(rule)
 	e.notify(p.row, "uuid compare: %d by rule %d", int(rule.Verdict), rule.Number)
+	if e.severalPeers() && mustWait(mine, theirs, byDisks(rule.Verdict, mine, theirs)) {
+		e.wait(p)
+		return
+	}
 	v, why := e.decide(p, &in, rule)
 	if why == "" && v >= -2 && v <= 2 {
 		why = e.agreeSize(p, v)
@@ -71,6 +81,7 @@ func compareOf(p *peer) compareInput {
 	return compareInput{
 		mine: p.sent.GI, peer: p.hello.GI,
 		mineCrashed: p.sent.Crashed, peerCrashed: p.hello.Crashed,
+		mineOpen: p.sent.Open, peerOpen: p.hello.Open, mineWeak: p.sent.Weak, peerWeak: p.hello.Weak,
 		minePrimary: p.sent.State.Role == Primary, peerPrimary: p.hello.State.Role == Primary,
 		tieBreaker: p.tie, historyLen: p.cfg.HistoryLen,
 	}
@@ -81,7 +92,11 @@ func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
 		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
-			if e.role == Primary || !descendsFrom(theirs.GI, known) {
+			switch {
+			case e.role == Primary && e.severalPeers():
+				e.wait(p) // a third node has what it lacks
+				return
+			case (e.role == Primary || !descendsFrom(theirs.GI, known)) && !e.mutated(MutDisklessAnyData):
 				e.standAlone(p, "the peer has other data than this node has seen")
 				return
 			}
@@ -90,6 +105,10 @@ func (e *Engine) connectDiskless(p *peer) {
 	}
 	if theirs.State.Role == Primary && theirs.State.Disk < Inconsistent && mine.State.Disk >= Inconsistent &&
 		theirs.GI.Current != 0 && theirs.GI.Current&uuidMask != e.super.Current&uuidMask {
+		if e.severalPeers() {
+			e.wait(p)
+			return
+		}
 		e.standAlone(p, "the diskless Primary has shown other data")
 		return
 	}
@@ -115,7 +134,11 @@ func descendsFrom(g GI, uuid uint64) bool {
 // connected is what every successful handshake ends with.
 func (e *Engine) connected(p *peer) {
 	p.discard = false
+	e.leftOut = 0 // the peer may have met others since it had this generation from here
 	e.sayState()
+	if p.role == Primary {
+		e.followOnly(p)
+	}
 	e.retryReads()
 	for len(p.inbox) > 0 && p.hold == 0 {
 		m := p.inbox[0]
@@ -131,12 +154,11 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	if v == Unrelated {
 		return v, "unrelated data"
 	}
-	if (v > 0 || v == SplitBrain || v == SplitBrainAuto) && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
+	peerMissed := v > 0 && in.mine.Current&uuidMask != in.peer.Current&uuidMask || v == SplitBrain
+	if peerMissed && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
 		return v, "a leg is missing that may have what the peer has not"
 	}
-	if (mine.State.Disk == Inconsistent) != (theirs.State.Disk == Inconsistent) {
-		v = byDisk(v, mine.State.Disk > Inconsistent)
-	}
+	v = byDisks(v, mine, theirs)
 	if v == SplitBrainAuto || v == SplitBrain {
 		e.cfg.Cover.splitBrain()
 		v = e.resolveSplitBrain(p, in, v)
@@ -144,13 +166,22 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	switch {
 	case v == SplitBrainAuto || v == SplitBrain:
 		return v, "split brain"
+	case v != NoSync && mine.State.Disk == Inconsistent && theirs.State.Disk == Inconsistent:
+		return v, "the source of the resync would be Inconsistent itself"
 	case in.minePrimary && in.peerPrimary: // whoever is to give in has to be demoted first
 		return v, "both sides are Primary"
 	}
 	return v, e.primaryBecomesTarget(mine, theirs, v)
 }
 
-// byDisk lets usable data win over data that is not.
+// byDisks lets usable data win over data that is not, if only one side's is usable.
+func byDisks(v Verdict, mine, theirs *Hello) Verdict {
+	if v == Unrelated || (mine.State.Disk == Inconsistent) == (theirs.State.Disk == Inconsistent) {
+		return v
+	}
+	return byDisk(v, mine.State.Disk > Inconsistent)
+}
+
 func byDisk(v Verdict, mineIsGood bool) Verdict {
 	full := v == SplitBrain || v == 2 || v == -2
 	v = -1
@@ -259,6 +290,9 @@ func (e *Engine) startAfterCompare(p *peer, v Verdict) {
 	case v == 0:
 		e.setConn(p, Connected)
 		e.commit(nil)
+		if e.severalPeers() && e.disk > Inconsistent && p.sent.GI.Bitmap != 0 && p.hello.GI.Bitmap != 0 {
+			e.rowInSync(p.row) // both came to this generation by way of others
+		}
 	case v > 0:
 		e.startBitmapSource(p)
 	default:

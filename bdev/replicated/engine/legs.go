@@ -103,10 +103,12 @@ func (e *Engine) attach(md *Loaded) {
 	e.disk = e.diskFromFlags()
 	e.super.Flags &^= SuperClean
 	// What a killed process left in the disks' caches reads as if it were durable; peers are about to rely on it.
-	e.metaThen(func() {
-		e.meta.pending++
-		e.flushLegs(func(bool) { e.metaDone(0) })
-	}, func(bool) {})
+	if !e.mutated(MutNoStartFlush) {
+		e.metaThen(func() {
+			e.meta.pending++
+			e.flushLegs(func(bool) { e.metaDone(0) })
+		}, func(bool) {})
+	}
 	e.writePages(allPages, func(bool) {})
 	e.commit(nil)
 }
@@ -143,7 +145,7 @@ func (e *Engine) attachLegs(md *Loaded) {
 	for n := range e.cfg.Legs {
 		l := &e.legs[n]
 		switch {
-		case md.Up&legBit(n) != 0 && (first || e.super.Flags&SuperClean != 0):
+		case md.Up&legBit(n) != 0 && (first || e.super.Flags&SuperClean != 0 || e.mutated(MutTrustLegs)):
 			l.state, first = legUp, false
 		case md.Up&legBit(n) != 0, md.Stale&legBit(n) != 0:
 			l.state = legCatchUp
@@ -187,7 +189,9 @@ func (e *Engine) recoverCrash(md *Loaded) {
 		}
 		// Without the crash of a Primary only those differ that were collecting changes: rows with a bitmap generation,
 		// stale legs, and trackers.
-		if e.isPeer(row) && !crashed && r.Bitmap == 0 {
+		if e.isPeer(row) && !crashed && e.severalPeers() {
+			r.Flags |= RowWeak // what it had of a Primary's last writes is open towards everybody
+		} else if e.isPeer(row) && !crashed && r.Bitmap == 0 {
 			continue
 		}
 		e.markHot(row)

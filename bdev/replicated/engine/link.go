@@ -25,7 +25,11 @@ func (e *Engine) runLinks() {
 		if !p.helloSent && e.maySayHello(p) {
 			e.sayHello(p)
 		}
-		if p.helloSent && p.hello != nil {
+		switch {
+		case !p.helloSent:
+		case e.helloIsOld(p):
+			e.resetLink(p)
+		case p.hello != nil && !p.waits:
 			e.handshake(p)
 		}
 	}
@@ -35,7 +39,7 @@ func (e *Engine) maySayHello(p *peer) bool {
 	if p.active > 0 && !e.mutated(MutNoReconnectDrain) {
 		return false
 	}
-	if p.unflushed && e.hasDisk() {
+	if p.unflushed && e.hasDisk() && !e.mutated(MutNoReconnectFlush) {
 		e.flushFor(p)
 		return false
 	}
@@ -66,17 +70,9 @@ func (e *Engine) committing() bool {
 func (e *Engine) sayHello(p *peer) {
 	p.helloSent = true
 	p.sent = Hello{
-		Mode: p.cfg.Mode, AfterSB: p.cfg.AfterSB, RRConflict: p.cfg.RRConflict, DiscardMyData: p.discard,
-		Fence: e.super.Fence, State: PeerState{Role: e.role, Disk: e.disk, Conn: WFReportParams},
+		Mode: p.cfg.Mode, AfterSB: p.cfg.AfterSB, RRConflict: p.cfg.RRConflict, DiscardMyData: p.discard, Fence: e.super.Fence,
 	}
-	if e.attachedLegs() != 0 {
-		p.sent.Size, p.sent.Capacity = e.super.Size, e.cfg.Capacity
-		p.sent.GI = e.super.GI(p.row)
-		p.sent.Crashed = e.super.Rows[p.row].Flags&RowCrashed != 0
-		p.sent.Dirty = e.bits[p.row].count
-	} else {
-		p.sent.GI.Current = e.exposed
-	}
+	e.describe(p, &p.sent)
 	h := p.sent
 	e.send(p, &Msg{Type: MsgHello, Hello: &h})
 }
@@ -98,7 +94,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	wasMirror := p.mirrors()
 	p.up = false
 	p.link++
-	p.hello, p.helloSent, p.discard = nil, false, false
+	p.hello, p.helloSent, p.discard, p.waits = nil, false, false, false
 	e.dropInbox(p)
 	e.abortSync(p)
 	e.abortVerify(p)
@@ -108,9 +104,13 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	p.disk, p.role, p.missed = DUnknown, RoleUnknown, false
 	e.setConn(p, WFConnection)
 	e.forgetPeerWrites(p)
+	e.openWritesOf(p)
 	if e.lossWait&p.bit() != 0 {
 		e.lossWait &^= p.bit()
 		e.exposed = e.newUUID() // it never noted that this disk is behind: only this disk will do
+	}
+	if p.uuidWait > 0 && e.severalPeers() && !e.hasDisk() && !e.peerHasData() {
+		e.exposed = e.newUUID() // the same
 	}
 	e.rotating -= p.uuidWait
 	p.uuidWait = 0
@@ -151,6 +151,7 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 		}
 		o.ackWait &^= p.bit()
 		if !o.completed && !e.hasDisk() {
+			o.good &^= p.bit()
 			o.acked &^= p.bit() // the only copy is one that a power loss may take: it is sent again
 		}
 		if o.completed {
@@ -161,7 +162,7 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 	for _, o := range e.flushes {
 		o.barWait &^= p.bit()
 	}
-	if lost && !e.hasDisk() && e.role == Primary && p.cfg.Mode != ModeC {
+	if lost && !e.hasDisk() && e.role == Primary && p.cfg.Mode != ModeC && !e.peerHasData() {
 		// Writes are acknowledged that perhaps nobody has: this Primary must not go on from older data.
 		e.exposed = e.newUUID()
 	}
@@ -178,8 +179,12 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 
 // needsGeneration reports a peer that is about to miss writes for the first time.
 func (e *Engine) needsGeneration(row int) bool {
-	return e.isPeer(row) && e.super.Rows[row].Bitmap == 0 && e.hasDisk() && e.disk > Inconsistent && !e.fencedOut &&
-		!e.mutated(MutNoRotation)
+	return e.isPeer(row) && (e.super.Rows[row].Bitmap == 0 && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend())
+}
+
+// mayRotate reports that this node has data of which it can start a new generation.
+func (e *Engine) mayRotate() bool {
+	return e.hasDisk() && e.disk > Inconsistent && !e.fencedOut && !e.mutated(MutNoRotation)
 }
 
 // setCurrent sets the current generation; its bit 0 says whether this node is Primary.
@@ -194,6 +199,10 @@ func (e *Engine) setCurrent(uuid uint64) {
 // rotate starts a new generation for all peers that do not get the writes (M3). Nothing is acknowledged until it is
 // durable here and on the peers that go along.
 func (e *Engine) rotate() {
+	if !e.mayRotate() {
+		e.lendGeneration()
+		return
+	}
 	old := e.super.Current
 	var without uint32
 	others := false
@@ -204,7 +213,7 @@ func (e *Engine) rotate() {
 		case p.mirrors():
 			others = true
 		case e.needsGeneration(i):
-			if Invariants && p.conn == WFReportParams && p.helloSent {
+			if Invariants && !e.severalPeers() && p.conn == WFReportParams && p.helloSent {
 				panic("a generation ends while it is being compared")
 			}
 			e.super.Rows[i].Bitmap = old
@@ -212,12 +221,14 @@ func (e *Engine) rotate() {
 				e.super.Rows[i].Bitmap = p.gen
 			}
 			without |= 1 << p.cfg.Node
+		case e.severalPeers() && e.mayRotate():
+			without |= 1 << p.cfg.Node
 		}
 	}
 	if without == 0 {
 		return
 	}
-	if others {
+	if others || e.severalPeers() {
 		pushHistory(&e.super.History, old)
 	}
 	e.setCurrent(e.newUUID())
@@ -261,13 +272,16 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 		e.commit(nil)
 		return
 	}
-	if !e.hasDisk() {
+	if !e.hasDisk() && (e.role == Secondary || !e.severalPeers()) {
 		e.exposed = m.UUID
 	}
-	if e.hasDisk() && e.disk == UpToDate && p.conn == Connected && e.role == Secondary &&
+	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary &&
 		m.Block&uuidMask == e.super.Current&uuidMask {
 		e.followGeneration(p, m)
 		return
+	}
+	if p.isTarget() {
+		pushHistory(&p.sourceHistory, m.Block) // it ends in the new generation
 	}
 	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
 }
@@ -277,8 +291,14 @@ func (e *Engine) followGeneration(p *peer, m *Msg) {
 	old := e.super.Current
 	for i := range e.peers {
 		q := &e.peers[i]
-		if q != p && e.isPeer(i) && m.Count>>q.cfg.Node&1 != 0 && e.super.Rows[i].Bitmap == 0 {
+		if !e.isPeer(i) || m.Count>>q.cfg.Node&1 == 0 {
+			continue
+		}
+		if e.super.Rows[i].Bitmap == 0 {
 			e.super.Rows[i].Bitmap = old
+		}
+		if q != p && q.conn >= Connected {
+			e.later(func() { e.resetLink(q) }) // it is behind now: compare when it may be helped
 		}
 	}
 	pushHistory(&e.super.History, old)
@@ -320,6 +340,9 @@ func (e *Engine) onState(p *peer, m *Msg) {
 	p.sync.pausePeer = m.State.Hold
 	e.applyPause(p)
 	e.followAhead(p, m.State.Conn)
+	if p.role == Primary {
+		e.followOnly(p)
+	}
 	if p.disk < Inconsistent && before >= Inconsistent {
 		e.peerLostDisk(p)
 	}
@@ -363,7 +386,7 @@ func (e *Engine) forgetPeerWritesKeepAcks(p *peer) {
 
 // collectForDiskless: a Primary without disk writes through this node. Its disk, should it come back, misses all of that.
 func (e *Engine) collectForDiskless(p *peer) {
-	if e.super.Rows[p.row].Bitmap == 0 && !e.mutated(MutDisklessNoBits) {
+	if !e.severalPeers() && e.super.Rows[p.row].Bitmap == 0 && !e.mutated(MutDisklessNoBits) {
 		e.super.Rows[p.row].Bitmap = e.super.Current
 		e.setCurrent(e.newUUID())
 		e.rotating++

@@ -28,7 +28,7 @@ const (
 	MutNoReconnectDrain                          // a new connection does not wait for the old one's writes
 	MutSyncUUIDBeforeMeta                        // the source announces a resync that its metadata does not know
 	MutNoTargetInconsistent                      // the target pulls without marking itself Inconsistent
-	MutTargetBitsVolatile                        // the target pulls before its merged bitmap is durable
+	MutTargetBitsVolatile                        // the target pulls before the bits of both sides are durable on it
 	MutNoALOnCrash                               // extents hot at a crash are not made dirty
 	MutDisklessNoBits                            // writes of a diskless Primary set no bit on the disk that has them
 	MutFlushLocalOnly                            // a flush does not wait for the peers
@@ -39,6 +39,27 @@ const (
 	MutNoPeerReadLock                            // a read for a peer does not wait for what it has mirrored
 	MutDigestOneLeg                              // verify and resync by digest look at one of several legs
 	MutTrustWhatIsHere                           // a missing leg is taken to have nothing newer than the others
+	MutNoMinAcks                                 // a write is acknowledged with fewer copies than MinAcks
+	MutPromoteBadData                            // a node without good data is promoted without force
+	MutTwoPrimaries                              // a node is promoted although a connected one is Primary
+	MutDemoteEarly                               // a Primary steps down with writes under way
+	MutKeepFenced                                // what a fenced Primary could not acknowledge stays on its disk
+	MutFenceVolatile                             // a fencing epoch is accepted before it is durable
+	MutNoGrowthBits                              // the part by which a volume grows is not copied
+	MutVerifyNoBits                              // what verify finds different is not marked
+	MutNoOutOfSync                               // a target does not hear of the writes that it is not sent
+	MutCsumBlind                                 // a resync by digest does not compare them
+	MutNoSuspendDeadline                         // suspended I/O does not resume by itself
+	MutWriteSuspended                            // writes go out although I/O is suspended
+	MutNoTrackerBits                             // a tracker does not see writes
+	MutAckBeforeLoss                             // a Primary without disk acknowledges before a peer has noted that durably
+	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
+	MutNoStartFlush                              // what a killed process left in the disks' caches is not flushed
+	MutNoReconnectFlush                          // what a peer wrote over an ended connection is not flushed
+	MutTrustLegs                                 // after a crash the legs of a node count as equal
+	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
+	MutTargetCounts                              // a target's own copy is worth an acknowledgement
+	MutInvalidateVolatile                        // a node is invalidated before it is durable that all of it is
 	mutEnd
 )
 
@@ -51,6 +72,11 @@ var MutationNames = []string{
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
 	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
 	"no-repair-lock", "no-peer-read-lock", "digest-one-leg", "trust-what-is-here",
+	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
+	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
+	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
+	"no-start-flush", "no-reconnect-flush", "trust-legs",
+	"clear-outside-sync", "target-counts", "invalidate-volatile",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }

@@ -58,12 +58,18 @@ type op struct {
 	triedPeers         uint16
 	ackWait            uint16 // peers that have to acknowledge before the front end hears of it
 	acked              uint16 // peers that did
+	good               uint16 // of these, peers whose data was good: copies that count
 	barWait            uint16 // peers that may still lose it
 	then               func(ok bool)
 	prev, next         *op
 }
 
 func (o *op) id() uint64 { return uint64(o.gen)<<32 | uint64(o.slot) }
+
+// changesDisk reports work under way that changes what the volume holds.
+func (o *op) changesDisk() bool {
+	return !o.freed && (o.kind == opWrite && !o.completed || o.kind == opPeerWrite || o.kind == opPull)
+}
 
 func (e *Engine) newOp(kind opKind) *op {
 	if n := len(e.freeOps); n > 0 {

@@ -14,6 +14,8 @@ type peer struct {
 	helloSent     bool
 	sent          Hello
 	hello         *Hello
+	waits         bool               // compared, but nothing can follow from it before one side has changed; see several.go
+	open          []openWrite        // of the peer as Primary, which other nodes may not have
 	discard       bool               // the operator gave up this node's changes
 	gen           uint64             // generation that the peer is known to have
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
@@ -101,8 +103,14 @@ func (e *Engine) setConn(p *peer, c Conn) {
 	}
 	p.conn = c
 	mine, theirs := Clamp(c, e.disk, p.disk)
+	if e.severalPeers() && c == Connected && e.disk == Outdated && p.disk == Outdated {
+		mine, theirs = Outdated, Outdated // the newer data is on a third node
+	}
 	p.disk = theirs
 	e.setDisk(mine)
+	if p.isTarget() {
+		e.leaveOthers(p)
+	}
 }
 
 // setDisk changes the state of the local data, remembers it, and tells the peers.
@@ -112,6 +120,9 @@ func (e *Engine) setDisk(d Disk) {
 	}
 	e.cfg.Cover.disk(e.disk, d)
 	e.disk = d
+	if d > Inconsistent {
+		e.clearSource()
+	}
 	if d >= Inconsistent {
 		e.super.Flags &^= SuperConsistent | SuperUpToDate
 		if d >= Outdated {
@@ -207,7 +218,9 @@ func init() { // the handlers reach the table through dispatch
 	set(MsgStateReq, Connected, (*Engine).onStateReq)
 	set(MsgStateReply, Connected, (*Engine).onStateReply)
 	set(MsgFenced, WFReportParams, (*Engine).onFenced)
-	set(MsgSizes, Connected, (*Engine).onSizes)
+	set(MsgSettled, Connected, (*Engine).onSettled)
+	set(MsgInSync, Connected, (*Engine).onInSync)
+	set(MsgInSyncAck, Connected, (*Engine).onInSyncAck)
 }
 
 func (e *Engine) dispatch(p *peer, m *Msg) {

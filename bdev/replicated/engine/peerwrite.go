@@ -14,6 +14,7 @@ func (e *Engine) onData(p *peer, m *Msg) {
 	p.active++
 	p.writes++
 	p.unflushed = true
+	e.noteOpen(p, m)
 	if m.Flags&FlagRecvAck != 0 && m.Flags&FlagWriteAck == 0 {
 		e.send(p, &Msg{Type: MsgRecvAck, Block: m.Block, Off: m.Off, Len: m.Len})
 	}
@@ -68,10 +69,9 @@ func (e *Engine) peerWriteLocked(o *op) {
 // markOthers notes the write for every replica that is known not to get it: trackers, a sender without disk, and peers that
 // the Primary has gone on without.
 func (e *Engine) markOthers(p *peer, o *op) {
+	e.markTrackers(o)
 	for i := range e.peers {
 		switch {
-		case e.isTracker(i):
-			e.markMissed(i, o.off, o.len)
 		case !e.isPeer(i):
 		case i == p.row:
 			if o.fromDiskless && !e.mutated(MutDisklessNoBits) {
@@ -102,7 +102,7 @@ func (e *Engine) peerWriteAck(o *op, ok bool) {
 			m.Type = MsgNegAck
 		case o.flags&FlagSetInSync != 0:
 			m.Type = MsgRSWriteAck
-			if p.syncing() {
+			if p.syncing() || e.mutated(MutClearOutsideSync) {
 				e.markInSync(p.row, o.off, o.len)
 			}
 		}

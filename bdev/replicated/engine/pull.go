@@ -171,9 +171,11 @@ func (e *Engine) pullByID(p *peer, m *Msg) *op {
 }
 
 func (e *Engine) pullWrite(o *op) {
-	if e.cfg.Legs > 1 && !e.getExtents(o) {
-		return // a leg that is behind now has to know of this after a crash
+	if e.needsExtents(&e.peers[o.peer]) && !e.getExtents(o) {
+		return // a leg or a third node that is behind now, or a tracker, has to know of this after a crash
 	}
+	e.markTrackers(o)
+	e.markForOthers(&e.peers[o.peer], o.off, o.len)
 	e.legWrite(o)
 }
 

@@ -33,7 +33,7 @@ func (e *Engine) serveReadDone(o *op, ok bool) {
 		e.endServe(p, o, 0)
 	case !ok:
 		e.serveLocked(o)
-	case o.byDigest && o.digest == o.sum:
+	case o.byDigest && (o.digest == o.sum || e.mutated(MutCsumBlind)):
 		e.markInSync(p.row, o.off, o.len)
 		e.endServe(p, o, MsgRSInSync)
 	case o.byDigest: // they differ: now the data

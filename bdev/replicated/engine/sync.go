@@ -26,27 +26,13 @@ func (e *Engine) startBitmapSource(p *peer) {
 	e.send(p, &Msg{Type: MsgBitmap, Words: e.bits[p.row].clone()})
 }
 
-// onBitmap merges the peer's bitmap. The target makes the union durable before it answers with it: from then on a power
-// loss on the target forgets nothing, even though the source clears its bits as soon as a block is written.
+// onBitmap merges the peer's bitmap; the target answers with the union.
 func (e *Engine) onBitmap(p *peer, m *Msg) {
 	switch p.conn {
 	case WFBitMapT:
 		e.bits[p.row].or(m.Words)
-		words := e.bits[p.row].clone()
-		link := p.link
-		p.hold++
-		answer := func(bool) {
-			if p.link == link {
-				e.send(p, &Msg{Type: MsgBitmap, Words: words})
-				e.setConn(p, WFSyncUUID)
-				e.release(p)
-			}
-		}
-		if e.mutated(MutTargetBitsVolatile) {
-			answer(true)
-			return
-		}
-		e.writePages(func(row, _ int) bool { return row == p.row }, answer)
+		e.send(p, &Msg{Type: MsgBitmap, Words: e.bits[p.row].clone()})
+		e.setConn(p, WFSyncUUID)
 	case WFBitMapS:
 		e.bits[p.row].or(m.Words)
 		e.startSource(p)
@@ -60,7 +46,7 @@ func (e *Engine) startSource(p *peer) {
 	row := &e.super.Rows[p.row]
 	old := row.Bitmap
 	if old != 0 {
-		pushHistory(&e.super.History, old)
+		e.pushFormer(old)
 		row.Bitmap = (old + syncUUIDOffset) &^ 1
 	} else {
 		row.Bitmap = e.newUUID()
@@ -86,7 +72,9 @@ func (e *Engine) startSource(p *peer) {
 	e.commit(begin)
 }
 
-// onSyncUUID: the source has started. The target is Inconsistent, durably, before the first block changes.
+// onSyncUUID: the source has started. Before the first block changes, the target is Inconsistent, durably, and so are the
+// bits of both sides and of what it was told of since they exchanged them: from then on a power loss here forgets nothing,
+// even though the source clears its bits as soon as a block is written.
 func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 	if p.conn != WFSyncUUID && p.conn != Behind {
 		e.protocolError(p, "P_SYNC_UUID in state %v", p.conn)
@@ -99,8 +87,9 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
 	}
+	base := e.super.Current
 	e.setCurrent(m.UUID)
-	e.super.Rows[p.row].Bitmap = 0
+	e.noteSource(p, base)
 	link := p.link
 	p.hold++
 	p.sync.cursor, p.sync.filled = 0, e.now
@@ -118,8 +107,9 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 		return
 	}
 	e.setDisk(Inconsistent)
-	// What the source only told of since the bitmaps were exchanged has to survive a crash, too.
-	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
+	if !e.mutated(MutTargetBitsVolatile) {
+		e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {})
+	}
 	e.commit(begin)
 }
 
@@ -183,7 +173,8 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	pushHistory(&e.super.History, e.super.Current&uuidMask)
 	e.setCurrent(p.gen)
 	e.super.Rows[p.row].Bitmap = 0
-	e.super.Rows[p.row].Flags &^= RowCrashed
+	e.dropForeignBitmaps()
+	e.super.Rows[p.row].Flags &^= RowCrashed | RowOpen | RowWeak
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
 	e.commit(func(ok bool) {
@@ -225,16 +216,17 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 		return
 	}
 	row := &e.super.Rows[p.row]
-	pushHistory(&e.super.History, row.Bitmap)
+	e.pushFormer(row.Bitmap)
 	row.Bitmap = 0
-	row.Flags &^= RowCrashed
+	row.Flags &^= RowCrashed | RowOpen | RowWeak
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)
+	e.tellInSync(p)
 	for o := e.logHead; o != nil; {
 		next := o.next
-		if !o.completed && o.barWait&p.bit() == 0 {
-			o.acked |= p.bit() // resync has copied what waited for a second copy
+		if !o.completed && (o.barWait&p.bit() == 0 || o.acked&p.bit() != 0) {
+			e.ackedBy(o, p) // resync has copied what waited for a second copy
 			e.tryComplete(o)
 		}
 		o = next

@@ -148,7 +148,6 @@ const (
 	MsgRSRequest   MsgType = 0x09
 	MsgHello       MsgType = 0x0b // P_PROTOCOL, P_SIZES, P_UUIDS and the first P_STATE in one
 	MsgUUIDs       MsgType = 0x0c
-	MsgSizes       MsgType = 0x0d
 	MsgState       MsgType = 0x0e
 	MsgSyncUUID    MsgType = 0x0f
 	MsgStateReq    MsgType = 0x12
@@ -173,6 +172,9 @@ const (
 	MsgVerifyDone  MsgType = 0x84
 	MsgInvalidate  MsgType = 0x85 // set all bits; Count says which side becomes the source
 	MsgStartResync MsgType = 0x86 // exchange bitmaps now; Count says which side becomes the source
+	MsgSettled     MsgType = 0x87 // the Primary: all replicas have confirmed the epochs up to this one
+	MsgInSync      MsgType = 0x88 // node Count and the receiver hold the same, of generation UUID; Block asks for an answer
+	MsgInSyncAck   MsgType = 0x89 // the receiver of MsgInSync has noted it
 )
 
 // Meta reports whether a message travels on the second connection, where acknowledgements do not queue behind data.
@@ -231,6 +233,10 @@ type Hello struct {
 	Capacity      uint64 // what the local disks could hold; 0 when diskless
 	GI            GI
 	Crashed       bool // was Primary and ended without saying so, as far as this peer is concerned
+	Open          bool // lost a Primary some of whose writes the peer may not have
+	Weak          bool // ended without saying so as a Secondary: it may have lost writes that the peer has
+	Target        bool // is taking over the data of another node
+	Follows       bool // another node is Primary and sends it its writes
 	Dirty         uint64
 	Fence         uint64
 	State         PeerState
@@ -332,12 +338,12 @@ func (e Err) String() string { return errNames[e] }
 
 // Super flags.
 const (
-	SuperConsistent   uint32 = 1 << iota // the data is that of one moment
-	SuperUpToDate                        // and was up to date when last known
-	SuperPrimary                         // this node is or crashed as Primary
-	SuperClean                           // the activity log is empty
-	SuperFullSync                        // bitmaps are to be taken as all ones
-	SuperLegMissing                      // a leg is missing that may have newer data than what is here
+	SuperConsistent uint32 = 1 << iota // the data is that of one moment
+	SuperUpToDate                      // and was up to date when last known
+	SuperPrimary                       // this node is or crashed as Primary
+	SuperClean                         // the activity log is empty
+	SuperFullSync                      // bitmaps are to be taken as all ones
+	SuperLegMissing                    // a leg is missing that may have newer data than what is here
 )
 
 // Row flags.
@@ -347,6 +353,9 @@ const (
 	RowFullSync                    // its bitmap counts as all ones
 	RowStale                       // a leg that missed writes
 	RowTracker
+	RowOpen   // this node lost a Primary some of whose writes the peer may not have
+	RowWeak   // this node crashed as a Secondary and may lack writes that the peer has
+	RowSource // this node, Inconsistent, is taking over the peer's data; Bitmap is the generation that it was before
 )
 
 // Row is what the metadata keeps of one replica.
@@ -384,13 +393,14 @@ const ALFree uint32 = 1<<32 - 1
 
 var msgNames = map[MsgType]string{
 	MsgData: "Data", MsgDataReply: "DataReply", MsgRSReply: "RSReply", MsgBarrier: "Barrier", MsgBitmap: "Bitmap",
-	MsgDataRequest: "DataRequest", MsgRSRequest: "RSRequest", MsgHello: "Hello", MsgUUIDs: "UUIDs", MsgSizes: "Sizes",
+	MsgDataRequest: "DataRequest", MsgRSRequest: "RSRequest", MsgHello: "Hello", MsgUUIDs: "UUIDs",
 	MsgState: "State", MsgSyncUUID: "SyncUUID", MsgStateReq: "StateReq", MsgRecvAck: "RecvAck", MsgWriteAck: "WriteAck",
 	MsgRSWriteAck: "RSWriteAck", MsgNegAck: "NegAck", MsgNegReply: "NegReply", MsgNegRSReply: "NegRSReply",
 	MsgBarrierAck: "BarrierAck", MsgStateReply: "StateReply", MsgOVRequest: "OVRequest", MsgOVReply: "OVReply",
 	MsgOVResult: "OVResult", MsgCsumRequest: "CsumRequest", MsgRSInSync: "RSInSync", MsgOutOfSync: "OutOfSync",
 	MsgSyncDone: "SyncDone", MsgUUIDsAck: "UUIDsAck", MsgFenced: "Fenced", MsgPeerOOS: "PeerOOS",
-	MsgVerifyDone: "VerifyDone", MsgInvalidate: "Invalidate", MsgStartResync: "StartResync",
+	MsgVerifyDone: "VerifyDone", MsgInvalidate: "Invalidate", MsgStartResync: "StartResync", MsgSettled: "Settled",
+	MsgInSync: "InSync", MsgInSyncAck: "InSyncAck",
 }
 
 func (t MsgType) String() string { return msgNames[t] }

@@ -45,8 +45,12 @@ const (
 type compareInput struct {
 	mine, peer               GI // masked
 	mineCrashed, peerCrashed bool
+	mineOpen, peerOpen       bool // lost a Primary whose last writes may not be everywhere
+	mineWeak, peerWeak       bool // crashed as a Secondary, and may have lost what the other has
 	minePrimary, peerPrimary bool
 	tieBreaker               bool // I accepted the meta connection (RESOLVE_CONFLICTS)
+	several                  bool // other nodes may have changed either side since
+	survivors                bool // who did not crash has all that was acknowledged: several nodes, mode C
 	historyLen               int  // 2 with DRBD 8.4, else HistoryLen
 }
 
@@ -54,8 +58,9 @@ func (c *compareInput) mirrored() *compareInput {
 	return &compareInput{
 		mine: c.peer, peer: c.mine,
 		mineCrashed: c.peerCrashed, peerCrashed: c.mineCrashed,
+		mineOpen: c.peerOpen, peerOpen: c.mineOpen, mineWeak: c.peerWeak, peerWeak: c.mineWeak,
 		minePrimary: c.peerPrimary, peerPrimary: c.minePrimary,
-		tieBreaker: !c.tieBreaker, historyLen: c.historyLen,
+		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, historyLen: c.historyLen,
 	}
 }
 
@@ -71,6 +76,9 @@ func (c *compareInput) inPeerHistory(uuid uint64) bool {
 }
 
 func (c *compareInput) historiesMeet() bool {
+	if c.several && (c.mine.Bitmap != 0 && c.inPeerHistory(c.mine.Bitmap) || c.peer.Bitmap != 0 && c.mirrored().inPeerHistory(c.peer.Bitmap)) {
+		return true // the generation of the last resync came to the other by a third node
+	}
 	for _, h := range c.mine.History[:c.historyLen] {
 		if h != 0 && c.inPeerHistory(h) {
 			return true
@@ -98,6 +106,9 @@ func ruleEndMissed(c *compareInput) bool {
 }
 
 func ruleMineCollects(c *compareInput) bool {
+	if c.several && (anyCrashed(c) || c.unsettled()) {
+		return false // the bitmap may be there because of a third node: what happened to the Primary says more
+	}
 	return c.sameCurrent() && c.peer.Bitmap == 0 && c.mine.Bitmap != 0
 }
 
@@ -115,6 +126,27 @@ func mirror(f func(*compareInput) bool) func(*compareInput) bool {
 
 func anyCrashed(c *compareInput) bool { return c.mineCrashed || c.peerCrashed }
 
+// unsettled reports that after the loss of a Primary the two may differ, although their generation is the same.
+func (c *compareInput) unsettled() bool { return c.mineOpen || c.peerOpen || c.mineWeak || c.peerWeak }
+
+// standing orders two nodes that may differ: one that crashed has less than one that did not, one that noticed the loss of the
+// Primary may have more than one that had nothing under way.
+func standing(open, weak, crashed bool) int {
+	switch {
+	case weak:
+		return 0
+	case crashed:
+		return 1
+	case open:
+		return 3
+	}
+	return 2
+}
+
+func ruleMineStands(c *compareInput) bool {
+	return c.sameCurrent() && standing(c.mineOpen, c.mineWeak, c.mineCrashed) > standing(c.peerOpen, c.peerWeak, c.peerCrashed)
+}
+
 // Rules is the table of DRBD's drbd_uuid_compare, in order. Rules 40 and 41 occupy several rows.
 var Rules = []Rule{
 	{10, "both just created", func(c *compareInput) bool {
@@ -127,7 +159,7 @@ var Rules = []Rule{
 	{35, "same data, the peer missed the end of the resync", mirror(ruleEndMissed), -1, repairPeerEnd},
 	{37, "same generation, only the peer collects changes", mirror(ruleMineCollects), -1, repairNone},
 	{40, "same generation, nobody crashed", func(c *compareInput) bool {
-		return c.sameCurrent() && !anyCrashed(c)
+		return c.sameCurrent() && !anyCrashed(c) && !c.unsettled()
 	}, NoSync, repairNone},
 	{41, "a Primary crashed, both are Primary", func(c *compareInput) bool {
 		return c.sameCurrent() && c.minePrimary && c.peerPrimary
@@ -139,15 +171,23 @@ var Rules = []Rule{
 		return c.sameCurrent() && c.peerPrimary
 	}, -1, repairNone},
 	{40, "only I crashed as Primary", func(c *compareInput) bool {
-		return c.sameCurrent() && !c.peerCrashed
+		return c.sameCurrent() && c.mineCrashed && !c.peerCrashed && !c.survivors
 	}, 1, repairNone},
 	{40, "only the peer crashed as Primary", func(c *compareInput) bool {
-		return c.sameCurrent() && !c.mineCrashed
+		return c.sameCurrent() && c.peerCrashed && !c.mineCrashed && !c.survivors
 	}, -1, repairNone},
 	{40, "both crashed as Primary, I break the tie", func(c *compareInput) bool {
+		return c.sameCurrent() && c.mineCrashed && c.tieBreaker && !c.survivors
+	}, -1, repairNone},
+	{40, "both crashed as Primary, the peer breaks the tie", func(c *compareInput) bool {
+		return c.sameCurrent() && c.mineCrashed && !c.survivors
+	}, 1, repairNone},
+	{42, "a Primary was lost, I have more of its last writes", ruleMineStands, 1, repairNone},
+	{42, "a Primary was lost, the peer has more of its last writes", mirror(ruleMineStands), -1, repairNone},
+	{42, "a Primary was lost, I break the tie", func(c *compareInput) bool {
 		return c.sameCurrent() && c.tieBreaker
 	}, -1, repairNone},
-	{40, "both crashed as Primary, the peer breaks the tie", (*compareInput).sameCurrent, 1, repairNone},
+	{42, "a Primary was lost, the peer breaks the tie", (*compareInput).sameCurrent, 1, repairNone},
 	{50, "my generation is the one the peer collects changes since", ruleBehindBitmap, -1, repairNone},
 	{51, "the peer's start of resync did not reach me", ruleStartLost, -1, repairPeerStart},
 	{60, "my generation is in the peer's history", ruleBehindHistory, -2, repairNone},

@@ -9,6 +9,9 @@ const (
 	crashedMine, crashPeer = 1, 2
 	primaryMine, primPeer  = 4, 8
 	tie                    = 16
+	openMine, openPeer     = 32, 64
+	weakMine, weakPeer     = 128, 256
+	survivors              = 512
 )
 
 func gi(c, b, h0, h1 uint64) GI {
@@ -18,8 +21,15 @@ func gi(c, b, h0, h1 uint64) GI {
 }
 
 func verdict(mine, peer GI, flags int) (Verdict, int) {
-	return Compare(mine, peer, flags&crashedMine != 0, flags&crashPeer != 0, flags&primaryMine != 0, flags&primPeer != 0,
-		flags&tie != 0, 2)
+	r := compare(&compareInput{
+		mine: mine, peer: peer, historyLen: 2, tieBreaker: flags&tie != 0,
+		mineCrashed: flags&crashedMine != 0, peerCrashed: flags&crashPeer != 0,
+		minePrimary: flags&primaryMine != 0, peerPrimary: flags&primPeer != 0,
+		several: flags&survivors != 0, survivors: flags&survivors != 0,
+		mineOpen: flags&openMine != 0, peerOpen: flags&openPeer != 0,
+		mineWeak: flags&weakMine != 0, peerWeak: flags&weakPeer != 0,
+	})
+	return r.Verdict, r.Number
 }
 
 // TestCompareRows has at least one case for every row of the table.
@@ -52,6 +62,16 @@ func TestCompareRows(t *testing.T) {
 		{"peer crashed", plain, plain, crashPeer, -1, 40},
 		{"both crashed, I break the tie", plain, plain, crashedMine | crashPeer | tie, -1, 40},
 		{"both crashed, peer breaks the tie", plain, plain, crashedMine | crashPeer, 1, 40},
+		{"only I had writes under way", plain, plain, openMine, 1, 42},
+		{"only the peer had writes under way", plain, plain, openPeer, -1, 42},
+		{"I crashed as Secondary", plain, plain, weakMine, -1, 42},
+		{"the peer crashed as Secondary, writes under way or not", plain, plain, weakPeer | openPeer, 1, 42},
+		{"both had writes under way, I break the tie", plain, plain, openMine | openPeer | tie, -1, 42},
+		{"both crashed as Secondary, the peer breaks the tie", plain, plain, weakMine | weakPeer, 1, 42},
+		{"the Primary's own crash goes before", plain, plain, crashedMine | openPeer, 1, 40},
+		{"with mode C a survivor goes before the crashed Primary", plain, plain, crashPeer | survivors, 1, 42},
+		{"a crashed Primary goes before a crashed Secondary", plain, plain, crashPeer | weakMine | survivors, -1, 42},
+		{"writes under way, another generation", plain, gi(tX, tC, tH0, tH1), openMine, -1, 50},
 		{"my current is the peer's bitmap", plain, gi(tX, tC, tH0, tH1), 0, -1, 50},
 		{"the same with bit 0 in both", gi(tC|1, 0, tH0, tH1), gi(tX|1, tC|1, tH0, tH1), 0, -1, 50},
 		{"peer's start was lost", plain, gi(tX, tC+tOff, tC, tH0), 0, -1, 51},

@@ -108,13 +108,20 @@ func (e *Engine) verifyReadDone(o *op, ok bool) {
 	}
 	equal := ok && o.byDigest && o.digest == o.sum
 	if !equal {
-		e.markMissed(p.row, o.off, o.len)
+		e.markDifferent(p, o)
 		p.verify.bad++
 		m.Count = 1
 	}
 	m.Type = MsgOVResult
 	e.send(p, &m)
 	e.endVerifyOp(p, o)
+}
+
+// markDifferent notes what verify has found, for the resync that repairs it.
+func (e *Engine) markDifferent(p *peer, o *op) {
+	if !e.mutated(MutVerifyNoBits) {
+		e.markMissed(p.row, o.off, o.len)
+	}
 }
 
 // onOVResult unlocks the range on the other side, and marks it there, too, if it differs.
@@ -124,7 +131,7 @@ func (e *Engine) onOVResult(p *peer, m *Msg) {
 			continue
 		}
 		if m.Count != 0 {
-			e.markMissed(p.row, o.off, o.len)
+			e.markDifferent(p, o)
 		}
 		e.endVerifyOp(p, o)
 		return
@@ -162,7 +169,7 @@ func (e *Engine) finishVerify(p *peer) {
 		e.startResync(p, true)
 	case RepairFromPeer:
 		e.startResync(p, false)
-	case RepairNone:
+	case RepairNone, RepairByMajority, RepairFromLeg: // stepVerify does not take those of the legs
 	}
 }
 

@@ -11,6 +11,7 @@ type View struct {
 	Fence      uint64
 	InFlight   int    // requests of the front end and writes that a peer may still lose
 	Quiet      bool   // nothing at all is under way
+	Unsettled  bool   // has writes of a Primary that may not be on all replicas
 	ReadErrors uint64 // of the legs, for the front end
 	Repaired   uint64 // ranges that a leg could not read and that were written again
 	Legs       [LegsMax]LegView
@@ -45,6 +46,9 @@ func (e *Engine) View() View {
 		if b := e.bits[e.legRow(n)]; b != nil {
 			v.Legs[n].Dirty = b.count
 		}
+	}
+	for i := range e.peers {
+		v.Unsettled = v.Unsettled || len(e.peers[i].open) > 0
 	}
 	v.Quiet = v.InFlight == 0 && len(e.ops) == len(e.freeOps) && e.meta.current == nil && e.cmd.kind == 0
 	return v

@@ -1,5 +1,7 @@
 package engine
 
+import "math/bits"
+
 // onWrite begins a write of the front end. Its way: held until the volume takes writes, range, extents, out to legs and
 // peers, complete, and remembered until no peer can lose it any more.
 func (e *Engine) onWrite(ev *Event) {
@@ -13,7 +15,15 @@ func (e *Engine) onWrite(ev *Event) {
 }
 
 func (e *Engine) takesIO(o *op) bool {
-	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.super.Size && e.held.len() < queueMax
+	return e.role == Primary && e.open && o.off+uint64(o.len) <= e.sizeForRequests() && e.held.len() < queueMax
+}
+
+// sizeForRequests is the size, or what it is about to shrink to.
+func (e *Engine) sizeForRequests() uint64 {
+	if e.cmd.kind == CmdResize && e.cmd.started {
+		return min(e.super.Size, e.cmd.ev.Value)
+	}
+	return e.super.Size
 }
 
 func (e *Engine) failRequest(o *op) {
@@ -36,7 +46,7 @@ func (e *Engine) writeGate() gate {
 	if e.fencedOut {
 		return gateFail
 	}
-	if e.suspended {
+	if e.suspended && !e.mutated(MutWriteSuspended) {
 		return gateWait
 	}
 	if e.role != Primary {
@@ -57,7 +67,7 @@ func (e *Engine) writeGate() gate {
 		}
 		if p.mirrors() {
 			good = good || p.disk == UpToDate
-			if p.cfg.Mode != ModeA {
+			if p.cfg.Mode != ModeA && p.disk == UpToDate {
 				copies++
 			}
 		} else if e.needsGeneration(i) {
@@ -70,7 +80,7 @@ func (e *Engine) writeGate() gate {
 	if !good {
 		return e.orFail(e.cfg.OnNoData)
 	}
-	if copies < e.cfg.MinAcks {
+	if copies < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		return e.orFail(e.cfg.OnNoQuorum)
 	}
 	return gateOpen
@@ -145,17 +155,20 @@ func (e *Engine) runParked() {
 
 // submit sends a write to all replicas that take it, and notes it for those that do not.
 func (e *Engine) submit(o *op) {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.mirrors() && e.congested(p) {
+			e.goAhead(p) // ends an epoch, so all of it before the write gets its own
+		}
+	}
 	o.epoch = e.epoch
 	e.epochWrites++
 	e.logAppend(o)
 	for i := range e.peers {
-		switch {
-		case e.isPeer(i):
+		if e.isPeer(i) {
 			e.submitToPeer(o, &e.peers[i])
-		case e.isTracker(i):
-			e.markMissed(i, o.off, o.len)
 		}
 	}
+	e.markTrackers(o)
 	if e.hasDisk() {
 		e.legWrite(o)
 	} else {
@@ -168,12 +181,12 @@ func (e *Engine) submit(o *op) {
 }
 
 func (e *Engine) submitToPeer(o *op, p *peer) {
-	if p.mirrors() && e.congested(p) {
-		e.goAhead(p)
-	}
 	if !p.mirrors() {
 		e.markMissed(p.row, o.off, o.len)
-		if p.conn == Ahead || p.conn == WFBitMapS {
+		if e.rotating > 0 {
+			e.tellOthersMissed(p, o) // who goes along will hear of the generation after this write
+		}
+		if (p.conn == Ahead || p.conn == WFBitMapS) && !e.mutated(MutNoOutOfSync) {
 			e.send(p, &Msg{Type: MsgOutOfSync, Off: o.off, Len: o.len})
 		}
 		return
@@ -254,7 +267,7 @@ func (e *Engine) tryComplete(o *op) {
 		}
 		return
 	}
-	if e.copies(o) < e.cfg.MinAcks {
+	if e.copies(o) < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
 		}
@@ -274,20 +287,27 @@ func (e *Engine) holdsAcks(o *op) bool {
 	if e.rotating > 0 && !e.mutated(MutAckBeforeRotation) {
 		return true
 	}
-	return !e.localCounts(o) && e.lossWait != 0
+	return !e.localCounts(o) && e.lossWait != 0 && !e.mutated(MutAckBeforeLoss)
 }
 
 // localCounts reports that this node's copy is worth an acknowledgement: a target's is not.
-func (e *Engine) localCounts(o *op) bool { return o.localOK && (e.disk > Inconsistent || !e.hasDisk()) }
+func (e *Engine) localCounts(o *op) bool {
+	return o.localOK && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
+}
 
 func (e *Engine) copies(o *op) (n int) {
 	if e.localCounts(o) {
 		n++
 	}
-	for m := o.acked; m != 0; m &= m - 1 {
-		n++
+	return n + bits.OnesCount16(o.good)
+}
+
+// ackedBy notes that a peer has a write. A copy on a target is one that cannot be promoted, and does not count.
+func (e *Engine) ackedBy(o *op, p *peer) {
+	o.acked |= p.bit()
+	if p.disk == UpToDate {
+		o.good |= p.bit()
 	}
-	return n
 }
 
 func (e *Engine) complete(o *op, ok bool) {
@@ -313,6 +333,9 @@ func (e *Engine) complete(o *op, ok bool) {
 // keep it: the node takes the data of a peer that was in sync, although the generations are equal. Where it had gone on
 // alone, its generation says so, and what it acknowledged alone must not go away by this.
 func (e *Engine) fencedWrite(o *op) {
+	if e.mutated(MutKeepFenced) {
+		return
+	}
 	for i := range e.peers {
 		if e.isPeer(i) {
 			e.markMissed(i, o.off, o.len)
@@ -399,7 +422,7 @@ func (e *Engine) onBarrierAck(p *peer, m *Msg) {
 			o.barWait &^= p.bit()
 			p.inFlight -= uint64(o.len)
 			if !o.completed && o.ackWait&p.bit() == 0 {
-				o.acked |= p.bit()
+				e.ackedBy(o, p)
 			}
 			e.tryComplete(o)
 		}
@@ -414,11 +437,11 @@ func (e *Engine) onWriteAck(p *peer, m *Msg) {
 	if o == nil {
 		return
 	}
-	if m.Type == MsgRSWriteAck && p.syncing() {
+	if m.Type == MsgRSWriteAck && (p.syncing() || e.mutated(MutClearOutsideSync)) {
 		e.markInSync(p.row, o.off, o.len)
 	}
 	o.ackWait &^= p.bit()
-	o.acked |= p.bit()
+	e.ackedBy(o, p)
 	if e.mutated(MutForgetAtAck) {
 		o.barWait &^= p.bit()
 	}
@@ -436,6 +459,7 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 		return
 	}
 	e.markMissed(p.row, o.off, o.len)
+	e.tellOthersMissed(p, o)
 	if e.fencedOut {
 		e.fencedWrite(o)
 	}

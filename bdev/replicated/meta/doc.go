@@ -21,10 +21,10 @@
 // A bitmap page that cannot be believed counts as all ones; an activity log that does not rebuild the whole table makes
 // everything hot. Both cost a resync and nothing else. Two bad superblocks refuse the disk: nothing says whose data it is.
 //
-// A page that was written to the wrong place is not believed there. In its right place an older page is left that has nothing
-// wrong with it. Of a superblock there is the other copy; a transaction of the activity log is missed when the next one tells
-// the whole table without it, a bitmap page never. So on a node with several legs in sync the host takes the sum of what all
-// of them say (package leg); on the only leg, a metadata write that the disk acknowledges and loses is not found.
+// A page that was written to the wrong place is not believed there. In its right place an older page is left, which looks as
+// good as ever: of a superblock there is the other copy, but a transaction of the activity log or a bitmap page that the disk
+// acknowledged and lost is not found on an only leg. Where several legs are in sync, the host takes the sum of what all of
+// them say (package leg).
 //
 // # DRBD's metadata
 //

@@ -79,7 +79,7 @@ func OpenDRBD08(disk io.ReaderAt, size int64, index int) (*DRBD08, error) {
 			return d, d.plausible(size)
 		}
 	}
-	return nil, otherDRBD(disk, size)
+	return nil, otherDRBD(disk, size, index)
 }
 
 func decodeDRBD08(p *Page, off int64) *DRBD08 {

@@ -17,8 +17,8 @@ var drbdOthers = []struct {
 }
 
 // otherDRBD says what a disk without v08 metadata has instead, if that is DRBD's too.
-func otherDRBD(disk io.ReaderAt, size int64) error {
-	for _, off := range []int64{drbdInternal(size), drbdInternal(size) + PageSize - drbdIndexSize, 0} {
+func otherDRBD(disk io.ReaderAt, size int64, index int) error {
+	for _, off := range []int64{drbdInternal(size), drbdInternal(size) + PageSize - drbdIndexSize, int64(index) * drbdIndexSize} {
 		var p Page
 		if off < 0 || off+PageSize > size {
 			continue

@@ -33,16 +33,21 @@ var signatures = []struct {
 	{510, "\x55\xaa", "a partition table or a boot sector"},
 }
 
+// drbdIndexLook is how many of a shared disk's metadata create looks for.
+const drbdIndexLook = 32
+
 // Vacant refuses a disk on which create would destroy metadata, or a file system that may reach to the disk's end.
 func Vacant(disk Disk, size int64) error {
 	if _, err := Open(disk, size); !errors.Is(err, ErrNoSuper) {
 		return fmt.Errorf("%w: there is metadata of the format GREP v1", ErrInUse)
 	}
-	switch _, err := OpenDRBD08(disk, size, 0); {
-	case err == nil || errors.Is(err, ErrImplausible):
-		return fmt.Errorf("%w: there is metadata of DRBD v08", ErrInUse)
-	case !errors.Is(err, ErrNotDRBD):
-		return fmt.Errorf("%w: %w", ErrInUse, err)
+	for index := range drbdIndexLook {
+		switch _, err := OpenDRBD08(disk, size, index); {
+		case err == nil || errors.Is(err, ErrImplausible):
+			return fmt.Errorf("%w: there is metadata of DRBD v08", ErrInUse)
+		case !errors.Is(err, ErrNotDRBD):
+			return fmt.Errorf("%w: %w", ErrInUse, err)
+		}
 	}
 	for _, s := range signatures {
 		at := s.at

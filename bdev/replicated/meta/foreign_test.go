@@ -46,4 +46,17 @@ func TestVacantFindsMetadata(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	for index, found := range map[int]bool{1: true, drbdIndexLook - 1: true, drbdIndexLook: false} {
+		hole := int64(index) * drbdIndexSize
+		shared := tailed{hole, append(newDRBDDisk(DRBDPrimary, 1, 8).memory, make([]byte, 1<<20)...)}
+		if err := Vacant(readOnly{shared}, shared.size()); errors.Is(err, ErrInUse) != found {
+			t.Errorf("index %d: %v", index, err)
+		}
+	}
 }
+
+// readOnly is a disk that nobody writes to.
+type readOnly struct{ tailed }
+
+func (readOnly) WriteAt([]byte, int64) (int, error) { return 0, errors.ErrUnsupported }
+func (readOnly) Sync() error                        { return errors.ErrUnsupported }

@@ -1,0 +1,91 @@
+package engine
+
+// stepInvalidate throws one side's data away and copies the other's. There is no bitmap to exchange: both set all bits.
+func (e *Engine) stepInvalidate() {
+	p := e.cmdPeer()
+	mine := e.cmd.kind == CmdInvalidate
+	if p == nil || p.conn != Connected || e.disk != UpToDate || p.disk != UpToDate || e.followsOther(p) || mine && e.role == Primary ||
+		!mine && p.role == Primary {
+		e.reply(ErrState)
+		return
+	}
+	if !e.asks(p.bit(), e.cmd.kind) {
+		return
+	}
+	if err := e.cmd.answer; err != OK {
+		e.reply(err)
+		return
+	}
+	m := Msg{Type: MsgInvalidate}
+	if mine {
+		m.Count = 1
+	}
+	e.send(p, &m)
+	e.invalidate(p, !mine)
+	e.reply(OK)
+}
+
+func (e *Engine) onInvalidate(p *peer, m *Msg) {
+	if p.conn != Connected {
+		e.protocolError(p, "invalidate in state %v", p.conn)
+		return
+	}
+	e.invalidate(p, m.Count == 1)
+}
+
+// invalidate starts the full resync on either side.
+func (e *Engine) invalidate(p *peer, source bool) {
+	e.bits[p.row].setAll()
+	p.sourceHistory = e.super.History
+	p.gen = e.super.Current
+	link := p.link
+	if source {
+		p.disk = Inconsistent
+		e.setConn(p, StartingSyncS)
+		e.startSource(p)
+		return
+	}
+	// The superblock that says Inconsistent says that it is all of it, too, until the bitmap does: otherwise a crash of both
+	// sides would leave a resync of nothing.
+	if !e.mutated(MutInvalidateVolatile) {
+		e.super.Rows[p.row].Flags |= RowFullSync
+	}
+	p.hold++
+	e.setConn(p, StartingSyncT)
+	e.setDisk(Inconsistent)
+	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
+		e.super.Rows[p.row].Flags &^= RowFullSync
+		if p.link == link {
+			e.setConn(p, WFSyncUUID)
+			e.release(p)
+		}
+	})
+}
+
+// startResync exchanges bitmaps on a link that is connected: verify's repair and resize need it.
+func (e *Engine) startResync(p *peer, source bool) {
+	m := Msg{Type: MsgStartResync}
+	if !source {
+		m.Count = 1
+	}
+	e.send(p, &m)
+	e.beginResync(p, source)
+}
+
+func (e *Engine) onStartResync(p *peer, m *Msg) {
+	if p.conn != Connected {
+		e.protocolError(p, "start of a resync in state %v", p.conn)
+		return
+	}
+	e.beginResync(p, m.Count == 1)
+}
+
+func (e *Engine) beginResync(p *peer, source bool) {
+	p.sourceHistory = e.super.History
+	p.gen = e.super.Current
+	if source {
+		e.startBitmapSource(p)
+		return
+	}
+	e.setConn(p, WFBitMapT)
+}

@@ -1,0 +1,345 @@
+package engine
+
+// What this file adds matters only with more than one peer: three nodes and more.
+//
+// Bits and generations belong to pairs of nodes. Whatever changes on a node's disk without the peer of a row getting it, too,
+// is marked in that row: writes of a Primary that goes on without the peer, and what a resync from a third node brings.
+//
+// A node takes over the data of one other at a time, and of a Primary rather than of anybody else. While it is a target it
+// is nobody's source and takes no part in comparisons with others; while a Primary sends it writes, it is neither source nor
+// target of a third, whose data would move under it. A link on which nothing can follow yet from the comparison stays in
+// WFReportParams, and is compared again when one of the sides has changed.
+//
+// When a Primary is lost, its last writes may have reached some nodes only. Everybody remembers what was not known to be
+// settled, marks it towards all others, and compares again.
+
+// openWrite is a write of a Primary that is not yet known to be on all replicas.
+type openWrite struct {
+	epoch uint32
+	off   uint64
+	len   uint32
+}
+
+// severalPeers reports that there are nodes besides this one and the peer at hand.
+func (e *Engine) severalPeers() bool { return e.peerCount > 1 }
+
+// describe fills in what a hello says of the state of this node, as the peer may see it.
+func (e *Engine) describe(p *peer, h *Hello) {
+	h.State = PeerState{Role: e.role, Disk: e.disk, Conn: WFReportParams}
+	h.Target, h.Follows = e.isTargetOfOther(p), e.followsOther(p)
+	if e.attachedLegs() == 0 {
+		h.GI = GI{Current: e.exposed}
+		return
+	}
+	flags := e.super.Rows[p.row].Flags
+	h.Size, h.Capacity = e.super.Size, e.cfg.Capacity
+	h.GI = e.generationFor(p)
+	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
+	h.Dirty = e.bits[p.row].count
+}
+
+// helloIsOld reports that what this node has said of itself before the comparison is not true any more.
+func (e *Engine) helloIsOld(p *peer) bool {
+	if !e.severalPeers() {
+		return false
+	}
+	now := p.sent
+	e.describe(p, &now)
+	now.Dirty = p.sent.Dirty
+	return now != p.sent
+}
+
+// generationFor is the tuple for one peer. A node in the middle of a resync shows its new generation to the source alone; for
+// everybody else it is still what it was, with changes that are marked.
+func (e *Engine) generationFor(p *peer) GI {
+	gi := e.super.GI(p.row)
+	switch source := e.sourceRow(); {
+	case source == p.row:
+		gi.Bitmap = 0
+	case source >= 0:
+		gi.Current = e.super.Rows[source].Bitmap
+	}
+	return gi
+}
+
+// sourceRow is the row of the peer whose data this node is taking over, or was when the connection ended; -1 is none. The
+// bitmap generation of that row is what this node was before.
+func (e *Engine) sourceRow() int {
+	for i := range e.super.Rows {
+		if e.super.Rows[i].Flags&RowSource != 0 {
+			return i
+		}
+	}
+	return -1
+}
+
+// noteSource remembers whose data this node is taking over. What is copied changes it towards everybody else.
+func (e *Engine) noteSource(p *peer, base uint64) {
+	if !e.severalPeers() {
+		e.super.Rows[p.row].Bitmap = 0
+		return
+	}
+	if i := e.sourceRow(); i >= 0 {
+		base = e.super.Rows[i].Bitmap
+		e.clearSource()
+	}
+	for i := range e.peers {
+		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 && base&uuidMask != JustCreated {
+			e.super.Rows[i].Bitmap = base
+		}
+	}
+	e.super.Rows[p.row].Flags |= RowSource
+	e.super.Rows[p.row].Bitmap = base
+}
+
+// clearSource forgets the source: the resync is complete, or the data has been declared good as it is.
+func (e *Engine) clearSource() {
+	if i := e.sourceRow(); i >= 0 {
+		e.super.Rows[i].Flags &^= RowSource
+		e.super.Rows[i].Bitmap = 0
+	}
+}
+
+// dropForeignBitmaps forgets what was collected since generations that are none of this node's any more: a node may have gone back
+// to an older one. A comparison finds the history then, and everything is copied.
+func (e *Engine) dropForeignBitmaps() {
+	for i := range e.peers {
+		b := e.super.Rows[i].Bitmap & uuidMask
+		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
+			!descendsFrom(GI{History: e.super.History}, b) {
+			e.super.Rows[i].Bitmap = 0
+		}
+	}
+}
+
+// markForOthers notes what only this node and the peer hold.
+func (e *Engine) markForOthers(p *peer, off uint64, n uint32) {
+	for i := range e.peers {
+		if e.isPeer(i) && i != p.row {
+			e.markMissed(i, off, n)
+		}
+	}
+}
+
+// isTargetOfOther and followsOther look at all peers but one.
+func (e *Engine) isTargetOfOther(p *peer) bool {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && q.isTarget() {
+			return true
+		}
+	}
+	return false
+}
+
+func (e *Engine) followsOther(p *peer) bool {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && q.conn >= Connected && q.role == Primary {
+			return true
+		}
+	}
+	return false
+}
+
+// leaveOthers ends what a node that becomes a target has with everybody else.
+func (e *Engine) leaveOthers(p *peer) {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && q.conn >= Connected {
+			e.resetLink(q)
+		}
+	}
+}
+
+// followOnly ends resyncs with others: a Primary sends its writes here now.
+func (e *Engine) followOnly(p *peer) {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && q.conn > Connected {
+			e.resetLink(q)
+		}
+	}
+}
+
+// mustWait reports that nothing can follow from a comparison yet. Both sides look at the same two hellos.
+func mustWait(mine, theirs *Hello, v Verdict) bool {
+	switch {
+	case mine.Target || theirs.Target:
+		return true
+	case v == NoSync || v == Unrelated:
+		return false
+	case mine.State.Disk == Inconsistent && theirs.State.Disk == Inconsistent:
+		return true // neither can be a source
+	}
+	return mine.Follows || theirs.Follows
+}
+
+// wait leaves the link where it is, until one side has changed.
+func (e *Engine) wait(p *peer) {
+	p.waits = true
+	p.disk, p.role = DUnknown, RoleUnknown
+	e.moved = true
+	e.notify(p.row, "resync has to wait")
+}
+
+// noteOpen remembers a write of a Primary.
+func (e *Engine) noteOpen(p *peer, m *Msg) {
+	if e.severalPeers() {
+		p.open = append(p.open, openWrite{m.Epoch, m.Off, m.Len})
+	}
+}
+
+// onSettled forgets those that are everywhere.
+func (e *Engine) onSettled(p *peer, m *Msg) {
+	n := 0
+	for n < len(p.open) && p.open[n].epoch <= m.Epoch {
+		n++
+	}
+	p.open = append(p.open[:0], p.open[n:]...)
+}
+
+// openWritesOf marks, when a Primary is lost, what may be on some nodes only.
+func (e *Engine) openWritesOf(p *peer) {
+	if len(p.open) == 0 {
+		return
+	}
+	for _, w := range p.open {
+		e.markForOthers(p, w.off, w.len)
+	}
+	p.open = nil
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && e.isPeer(i) {
+			e.super.Rows[i].Flags |= RowOpen
+			if q.conn >= Connected {
+				e.resetLink(q)
+			}
+		}
+	}
+	e.commit(nil)
+}
+
+// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed.
+func (e *Engine) tellSettled() {
+	if e.role != Primary || !e.severalPeers() || e.fencedOut { // one node may have refused what another took
+		return
+	}
+	settled := e.epoch - 1
+	if e.logHead != nil {
+		settled = e.logHead.epoch - 1
+	}
+	if settled <= e.saidEpoch {
+		return
+	}
+	e.saidEpoch = settled
+	for i := range e.peers {
+		if p := &e.peers[i]; p.mirrors() {
+			e.send(p, &Msg{Type: MsgSettled, Epoch: settled})
+		}
+	}
+}
+
+// passFence lets a Primary know of a fencing epoch that is in force: it may be connected here only.
+func (e *Engine) passFence() {
+	for i := range e.peers {
+		if p := &e.peers[i]; e.severalPeers() && p.role == Primary && p.conn >= Connected && !p.cfg.NoFence {
+			e.send(p, &Msg{Type: MsgFenced, Fence: e.super.Fence})
+		}
+	}
+}
+
+// tellInSync lets the other nodes in sync with this one know that the peer is one of them now. Those that confirm it are named
+// to the peer: a connection may have ended at the other side already.
+func (e *Engine) tellInSync(p *peer) {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && q.conn == Connected && q.disk == UpToDate {
+			e.send(q, &Msg{Type: MsgInSync, Count: uint32(p.cfg.Node), UUID: e.super.Current, Block: uint64(p.link)})
+		}
+	}
+}
+
+// onInSync: the sender has found another node and this one equal.
+func (e *Engine) onInSync(p *peer, m *Msg) {
+	q := e.peerOfNode(int(m.Count))
+	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected {
+		return
+	}
+	e.rowInSync(q.row)
+	if m.Block != 0 {
+		e.send(p, &Msg{Type: MsgInSyncAck, Count: m.Count, UUID: m.UUID, Block: m.Block})
+	}
+}
+
+// onInSyncAck names a node that has confirmed to the one that it is in sync with.
+func (e *Engine) onInSyncAck(p *peer, m *Msg) {
+	q := e.peerOfNode(int(m.Count))
+	if q != nil && q.conn == Connected && q.disk == UpToDate && uint64(q.link) == m.Block && m.UUID&uuidMask == e.super.Current&uuidMask {
+		e.send(q, &Msg{Type: MsgInSync, Count: uint32(p.cfg.Node), UUID: e.super.Current})
+	}
+}
+
+func (e *Engine) peerOfNode(node int) *peer {
+	for i := range e.peers {
+		if e.isPeer(i) && e.peers[i].cfg.Node == node {
+			return &e.peers[i]
+		}
+	}
+	return nil
+}
+
+// pushFormer adds a generation to the history, if it is not the current one: two nodes may be resynced within a generation when
+// a Primary was lost.
+func (e *Engine) pushFormer(uuid uint64) {
+	if uuid != 0 && uuid&uuidMask != e.super.Current&uuidMask {
+		pushHistory(&e.super.History, uuid)
+	}
+}
+
+// rowInSync: the peer of a row and this node hold the same.
+func (e *Engine) rowInSync(row int) {
+	r := &e.super.Rows[row]
+	e.pushFormer(r.Bitmap)
+	r.Bitmap = 0
+	r.Flags &^= RowCrashed | RowOpen | RowWeak
+	e.bits[row].clear(0, e.bits[row].bits)
+	e.writePages(func(x, _ int) bool { return x == row }, func(bool) {})
+	e.commit(nil)
+}
+
+// mayLend reports a Primary whose own data is not good, and that has peers whose data is: they have to start the new generation,
+// all of them the same.
+func (e *Engine) mayLend() bool {
+	return e.severalPeers() && e.role == Primary && !e.fencedOut && (!e.hasDisk() || e.disk == Inconsistent) &&
+		!e.mutated(MutNoRotation) && e.peerHasData()
+}
+
+// lendGeneration starts a new generation on the peers that have good data, without those that do not get the writes.
+func (e *Engine) lendGeneration() {
+	if !e.mayLend() {
+		return
+	}
+	var without uint32
+	if !e.hasDisk() {
+		without |= 1 << e.cfg.Node
+	}
+	for i := range e.peers {
+		if p := &e.peers[i]; e.isPeer(i) && !p.mirrors() {
+			e.leftOut |= p.bit()
+			without |= 1 << p.cfg.Node
+		}
+	}
+	if without == 0 {
+		return
+	}
+	uuid := e.newUUID()
+	e.notify(-1, "new generation on the peers")
+	for i := range e.peers {
+		if p := &e.peers[i]; p.mirrors() && p.disk == UpToDate {
+			p.uuidWait++
+			e.rotating++
+			if p.isTarget() {
+				pushHistory(&p.sourceHistory, p.gen)
+			}
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: p.gen, Count: without})
+		}
+	}
+	if !e.hasDisk() {
+		e.exposed = uuid
+	}
+}
