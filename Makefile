@@ -36,7 +36,7 @@ helper:
 	@if command -v gcc >/dev/null; then $(MAKE) -s $(HELPER); else echo "note: no gcc: without $(HELPER) (bdev_tcmur_create)"; fi
 $(HELPER): $(HELPER_SOURCES)
 	@mkdir -p bin
-	@gcc -std=gnu11 -O2 -g -Wall -Wextra -rdynamic -pthread -o $@.new $(filter %.c,$^) -ldl && mv $@.new $@
+	@gcc -std=gnu11 -O2 -g -Wall -Wextra -rdynamic -pthread -o $@.$$$$ $(filter %.c,$^) -ldl && mv $@.$$$$ $@
 
 ## make run         serves a 1 GiB LUN on 127.0.0.1:3260; FILE=disk.img SIZE=10G serves a file
 run: build

@@ -148,6 +148,7 @@ func TestFlood(t *testing.T) {
 
 // TestScribble: a handler that writes all over the shared memory harms its own device alone. test/fault does it for a minute.
 func TestScribble(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.bad("scribble")
 	l.create(Options{Name: "neighbour", Cfg: "ram/@", Size: 4 << 20})
@@ -173,6 +174,7 @@ func TestScribble(t *testing.T) {
 
 // TestOffline: too many crashes end the attempts, requests fail, and an order brings the device back.
 func TestOffline(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	path := filepath.Join(t.TempDir(), "disk")
 	s := l.create(Options{Name: "bad", Cfg: "bad/segv@" + path, Size: 4 << 20, RestartsMax: 3})
@@ -190,6 +192,7 @@ func TestOffline(t *testing.T) {
 
 // TestHeldRequestsCanBeAborted: while there is no helper, an abort ends its target, and a reset everything.
 func TestHeldRequestsCanBeAborted(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.bad("sleep")
 	c := l.open(0, "bad")
@@ -214,6 +217,7 @@ func TestHeldRequestsCanBeAborted(t *testing.T) {
 
 // TestDeleteWhileHanging: deletion does not wait for a handler that never answers.
 func TestDeleteWhileHanging(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.create(Options{Name: "bad", Cfg: "bad/loop@" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Hour})
 	c := l.open(0, "bad")
@@ -229,6 +233,7 @@ func TestDeleteWhileHanging(t *testing.T) {
 
 // TestCloseWhileHanging: neither does the end of the target.
 func TestCloseWhileHanging(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	l.create(Options{Name: "bad", Cfg: "bad/sleep@" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Hour})
 	c := l.open(0, "bad")
@@ -243,6 +248,7 @@ func TestCloseWhileHanging(t *testing.T) {
 
 // TestTargetDies: a helper whose target is gone ends by itself.
 func TestTargetDies(t *testing.T) {
+	t.Parallel()
 	modes := []string{"none", "loop"}
 	if os.Getenv("POLLUX_TEST_FULL") != "" {
 		modes = append(modes, "hangclose")

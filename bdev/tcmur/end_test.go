@@ -48,6 +48,7 @@ func TestEndWhileHanging(t *testing.T) {
 
 // TestEndWhileOpening: nor does anybody wait for a handler that does not open its device, and none is opened from then on.
 func TestEndWhileOpening(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	o := Options{Name: "bad", Cfg: "bad/hangopen@" + filepath.Join(t.TempDir(), "disk"), Size: 4 << 20, Timeout: time.Hour}
 	failed := make(chan error, 1)
@@ -71,6 +72,7 @@ func TestEndWhileOpening(t *testing.T) {
 // TestCloseSideBySide: at the end of the target handlers close beside one another, so that those which take long do not add up. Each of
 // these waits in its close until all of them do.
 func TestCloseSideBySide(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	dir := t.TempDir()
 	for i := range 4 {
@@ -91,6 +93,7 @@ func TestCloseSideBySide(t *testing.T) {
 
 // TestCloseHangs: a handler that does not close is killed, and the log says so.
 func TestCloseHangs(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.badFor("hangclose", 0)
 	if err := l.module.Delete("bad"); err != nil {
@@ -105,6 +108,7 @@ func TestCloseHangs(t *testing.T) {
 // TestResizeHangs: a handler that never answers a resize costs its helper, not the device, and a late answer is not taken for that
 // of another resize.
 func TestResizeHangs(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	s := l.bad("sleep1")
 	c := l.open(0, "bad")
@@ -124,6 +128,7 @@ func TestResizeHangs(t *testing.T) {
 
 // TestResizeHangsAtTheEnd: nor does the target wait for it when it ends.
 func TestResizeHangsAtTheEnd(t *testing.T) {
+	t.Parallel()
 	l := newLive(t, reactor.ModeAdaptive)
 	path := filepath.Join(t.TempDir(), "disk")
 	s := l.create(Options{Name: "bad", Cfg: "bad/sleep1@" + path, Size: 4 << 20, Timeout: time.Hour})

@@ -41,7 +41,7 @@ func newGluster(t *testing.T) *gluster {
 	for _, folder := range []string{"lib", "run", "log", "brick"} {
 		g.must(os.Mkdir(filepath.Join(g.dir, folder), 0o700))
 	}
-	g.must(os.WriteFile(filepath.Join(g.dir, "glusterd.vol"), []byte(fmt.Sprintf(`volume management
+	g.must(os.WriteFile(filepath.Join(g.dir, "glusterd.vol"), fmt.Appendf(nil, `volume management
     type mgmt/glusterd
     option working-directory %[1]s/lib
     option run-directory %[1]s/run
@@ -50,7 +50,7 @@ func newGluster(t *testing.T) *gluster {
     option transport.socket.bind-address %[2]s
     option transport.socket.listen-port 24007
 end-volume
-`, g.dir, glusterHost)), 0o600))
+`, g.dir, glusterHost), 0o600))
 	g.start()
 	g.run("gluster", "--mode=script", "--glusterd-sock="+g.dir+"/sock", "volume", "create", glusterVolume, glusterHost+":"+g.dir+"/brick", "force")
 	g.run("gluster", "--mode=script", "--glusterd-sock="+g.dir+"/sock", "volume", "start", glusterVolume)

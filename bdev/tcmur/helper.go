@@ -18,8 +18,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stopPatience is how long a helper may take to end what it has begun and to close its handler, before it is killed.
-const stopPatience = 10 * time.Second
+// stopPatience is how long a helper may take to end what it has begun and to close its handler, before it is killed. It is shorter
+// than what the target gives all devices to end.
+const stopPatience = 5 * time.Second
 
 // messageMax is the longest message on the control socket, in bytes.
 const messageMax = 4096

@@ -59,7 +59,6 @@ func TestTcmurHelperDies(t *testing.T) {
 // TestTcmurHangsAtTheEnd: SIGTERM ends the target, cleanly and though a handler does not answer and another does not close: long before
 // the handler's timeout the initiator has its answer, the helpers are gone, and the log says whose they were.
 func TestTcmurHangsAtTheEnd(t *testing.T) {
-	t.Parallel()
 	handler := target.BuildTcmur(t, "bad")
 	server := target.Start(t, target.OneLUN(target.Pollux, target.LUN{Backing: target.Malloc, BlockSize: 512, Size: lunSize}))
 	path := filepath.Join(t.TempDir(), "disk")
@@ -121,7 +120,9 @@ func TestTcmurTargetKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := logInTo(t, server, mode, 0)
-		go func() { _, _ = d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0) }()
+		go func() {
+			_, _ = d.c.Do(d.ctx, d.lun, cdb10(0x2a, tcmurTrigger/blockSize, 1), make([]byte, blockSize), 0)
+		}()
 		if strings.HasSuffix(mode, "1") {
 			awaitFile(t, filepath.Join(dir, mode+".done"))
 		}

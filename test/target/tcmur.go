@@ -1,26 +1,39 @@
 package target
 
 import (
+	"fmt"
+	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 )
 
-// needHelper puts the helper of bdev/tcmur beside the program under test. The test skips without gcc.
-func needHelper(t testing.TB) {
-	t.Helper()
-	NeedProgram(t, "gcc", "make")
+// putHelper puts the helper of bdev/tcmur beside the program under test, once for all tests.
+var putHelper = sync.OnceValue(func() error {
 	binary, err := PolluxBinary()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	unlock, err := lockBuilds()
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	defer unlock()
 	helper := filepath.Join(filepath.Dir(binary), "pollux-tcmur-helper")
-	Run(t, time.Minute, "make", "-s", "-C", Root(), "helper", "HELPER="+helper)
+	if out, err := exec.Command("make", "-s", "-C", Root(), "helper", "HELPER="+helper).CombinedOutput(); err != nil {
+		return fmt.Errorf("make helper: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// needHelper makes the helper. The test skips without gcc.
+func needHelper(t testing.TB) {
+	t.Helper()
+	NeedProgram(t, "gcc", "make")
+	if err := putHelper(); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // BuildTcmur returns the path of one of the test handlers of bdev/tcmur, such as bad.
