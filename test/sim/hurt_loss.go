@@ -24,14 +24,11 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 	s.crash(n, power)
 	s.healWire(w)
 	s.runFor(s.rng.Int64N(1e9))
-	if s.prof.lossy {
-		for _, o := range s.running() {
-			s.promote(o, false)
-			s.runFor(500e6)
-			if s.rng.IntN(2) == 0 {
-				s.workload(s.rng.Int64N(50e6))
-			}
-			break
+	if list := s.running(); s.prof.lossy && len(list) > 0 {
+		s.promote(list[0], false)
+		s.runFor(500e6)
+		if s.rng.IntN(2) == 0 {
+			s.workload(s.rng.Int64N(50e6))
 		}
 	}
 	s.start(n)

@@ -332,12 +332,12 @@ func (e Err) String() string { return errNames[e] }
 
 // Super flags.
 const (
-	SuperConsistent   uint32 = 1 << iota // the data is that of one moment
-	SuperUpToDate                        // and was up to date when last known
-	SuperPrimary                         // this node is or crashed as Primary
-	SuperClean                           // the activity log is empty
-	SuperFullSync                        // bitmaps are to be taken as all ones
-	SuperLegMissing                      // a leg is missing that may have newer data than what is here
+	SuperConsistent uint32 = 1 << iota // the data is that of one moment
+	SuperUpToDate                      // and was up to date when last known
+	SuperPrimary                       // this node is or crashed as Primary
+	SuperClean                         // the activity log is empty
+	SuperFullSync                      // bitmaps are to be taken as all ones
+	SuperLegMissing                    // a leg is missing that may have newer data than what is here
 )
 
 // Row flags.
