@@ -46,10 +46,19 @@ func (s *Sim) crashAfterDiskLoss(*node, *wire, bool) {
 		o.slowMetaUntil = s.now + 100e6
 	}
 	before, more := s.model.acked, s.rng.IntN(3)
-	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	if s.rng.IntN(2) == 0 {
+		s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	} else {
+		for _, d := range n.disks {
+			d.gone = true // with what is under way
+		}
+	}
 	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
 	for _, o := range s.nodes {
 		s.crash(o, false)
+	}
+	for _, d := range n.disks {
+		d.gone = false
 	}
 	s.startAll()
 	s.runFor(s.rng.Int64N(2e9))

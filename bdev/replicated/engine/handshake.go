@@ -81,7 +81,7 @@ func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
 		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
-			if (e.role == Primary || !descendsFrom(theirs.GI, known)) && !e.mutated(MutDisklessAnyData) {
+			if e.role == Primary || !descendsFrom(theirs.GI, known) {
 				e.standAlone(p, "the peer has other data than this node has seen")
 				return
 			}
