@@ -24,14 +24,11 @@ func (s *Sim) crashAfterLinkLoss(w *wire, power bool) {
 	s.crash(n, power)
 	s.healWire(w)
 	s.runFor(s.rng.Int64N(1e9))
-	if s.prof.lossy {
-		for _, o := range s.running() {
-			s.promote(o, false)
-			s.runFor(500e6)
-			if s.rng.IntN(2) == 0 {
-				s.workload(s.rng.Int64N(50e6))
-			}
-			break
+	if list := s.running(); s.prof.lossy && len(list) > 0 {
+		s.promote(list[0], false)
+		s.runFor(500e6)
+		if s.rng.IntN(2) == 0 {
+			s.workload(s.rng.Int64N(50e6))
 		}
 	}
 	s.start(n)
@@ -49,10 +46,19 @@ func (s *Sim) crashAfterDiskLoss(*node, *wire, bool) {
 		o.slowMetaUntil = s.now + 100e6
 	}
 	before, more := s.model.acked, s.rng.IntN(3)
-	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	if s.rng.IntN(2) == 0 {
+		s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	} else {
+		for _, d := range n.disks {
+			d.gone = true // with what is under way
+		}
+	}
 	s.workloadUntil(20e6, func() bool { return s.model.acked > before+more })
 	for _, o := range s.nodes {
 		s.crash(o, false)
+	}
+	for _, d := range n.disks {
+		d.gone = false
 	}
 	s.startAll()
 	s.runFor(s.rng.Int64N(2e9))

@@ -55,11 +55,11 @@ func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 }
 
 func (c *shrunk) String() string {
-	text := strconv.FormatUint(c.seed, 10)
+	words := []string{strconv.FormatUint(c.seed, 10)}
 	for _, round := range c.skip {
-		text += " " + strconv.Itoa(round)
+		words = append(words, strconv.Itoa(round))
 	}
-	return strings.Join(append([]string{text}, c.knobs...), " ")
+	return strings.Join(append(words, c.knobs...), " ")
 }
 
 func parseShrunk(line string) (*shrunk, error) {

@@ -96,7 +96,7 @@ func (e *Engine) connectDiskless(p *peer) {
 			case e.role == Primary && e.severalPeers():
 				e.wait(p) // a third node has what it lacks
 				return
-			case (e.role == Primary || !descendsFrom(theirs.GI, known)) && !e.mutated(MutDisklessAnyData):
+			case e.role == Primary || !descendsFrom(theirs.GI, known):
 				e.standAlone(p, "the peer has other data than this node has seen")
 				return
 			}

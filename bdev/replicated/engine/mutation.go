@@ -53,7 +53,6 @@ const (
 	MutWriteSuspended                            // writes go out although I/O is suspended
 	MutNoTrackerBits                             // a tracker does not see writes
 	MutAckBeforeLoss                             // a Primary without disk acknowledges before a peer has noted that durably
-	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
 	MutNoStartFlush                              // what a killed process left in the disks' caches is not flushed
 	MutNoReconnectFlush                          // what a peer wrote over an ended connection is not flushed
 	MutTrustLegs                                 // after a crash the legs of a node count as equal
@@ -74,7 +73,7 @@ var MutationNames = []string{
 	"no-repair-lock", "no-peer-read-lock", "digest-one-leg", "trust-what-is-here",
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
-	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss", "diskless-any-data",
+	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss",
 	"no-start-flush", "no-reconnect-flush", "trust-legs",
 	"clear-outside-sync", "target-counts", "invalidate-volatile",
 }

@@ -267,6 +267,10 @@ func (e *Engine) tryComplete(o *op) {
 		}
 		return
 	}
+	if e.fencedOut {
+		e.complete(o, false) // there will be no second copy: the peers refuse it
+		return
+	}
 	if e.copies(o) < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
