@@ -66,7 +66,8 @@ func TestPowerLoss(t *testing.T) {
 	}
 }
 
-// TestPowerLossIsNoticed: a target that is broken on purpose fails the test above.
+// TestPowerLossIsNoticed: a target that is broken on purpose fails the test above. A flush that does nothing shows on a device only: on a
+// file the FUA write that ends each commit of the initiator's file system is an fdatasync, which brings all earlier writes with it.
 func TestPowerLossIsNoticed(t *testing.T) {
 	if !target.Full() {
 		t.Skip("a minute for each way to be wrong: make test-full")
@@ -79,7 +80,6 @@ func TestPowerLossIsNoticed(t *testing.T) {
 		{false, "flush-does-nothing"},
 		{false, "fua-ignored"},
 		{false, "flush-answers-early"},
-		{true, "flush-does-nothing"},
 		{true, "file-not-synced"},
 		{true, "size-not-synced"},
 	}
