@@ -214,15 +214,6 @@ func compare(c *compareInput) *Rule {
 	panic("the last rule always holds")
 }
 
-// Compare tells which side has the good data. historyLen is 2 towards DRBD 8.4.
-func Compare(mine, peer GI, mineCrashed, peerCrashed, minePrimary, peerPrimary, tieBreaker bool, historyLen int) (Verdict, int) {
-	r := compare(&compareInput{
-		mine: mine, peer: peer, mineCrashed: mineCrashed, peerCrashed: peerCrashed,
-		minePrimary: minePrimary, peerPrimary: peerPrimary, tieBreaker: tieBreaker, historyLen: historyLen,
-	})
-	return r.Verdict, r.Number
-}
-
 func (g *GI) mask() {
 	g.Current &= uuidMask
 	g.Bitmap &= uuidMask
