@@ -76,15 +76,15 @@ unpack() { # PACKAGE
 	rm -rf "$tmp/deb" "${cache:?}/$1"
 	mv "$tmp" "$cache/$1"
 }
-# unpack_source unpacks what Debian's source package has from upstream into the cache, with lists of its own for apt.
+# unpack_source unpacks what Debian's source package has from upstream into the cache: from where this machine has its packages, with
+# lists of its own for apt.
 unpack_source() { # PACKAGE
 	local tmp=$cache/$1-source.new
 	rm -rf "$tmp"
 	mkdir -p "$tmp/lists/partial" "$tmp/source"
 	(
-		# shellcheck source=/dev/null
-		. /etc/os-release
-		echo "deb-src $mirror $VERSION_CODENAME main" >"$tmp/sources.list"
+		# shellcheck disable=SC2016 # for apt-get
+		apt-get indextargets --format 'deb-src $(REPO_URI) $(RELEASE) $(COMPONENT)' 'Created-By: Packages' | sort -u >"$tmp/sources.list"
 		own=(-o "Dir::Etc::SourceList=$tmp/sources.list" -o Dir::Etc::SourceParts=/dev/null -o "Dir::State::Lists=$tmp/lists")
 		cd "$tmp" && { apt "${own[@]}" update && apt "${own[@]}" source --download-only "$1"; } >/dev/null 2>&1
 	) || return 1
