@@ -15,8 +15,9 @@ const (
 	// buffers, what sockets hold in the kernel.
 	memoryRest       = 24 << 20
 	memoryPerReactor = 16 << 20
-	// memoryLeast is the smallest --max-data-memory that is proposed.
-	memoryLeast = 8 << 20
+	// memoryLeast is the smallest --max-data-memory that is proposed, memoryDefault what it is where nothing limits memory.
+	memoryLeast   = 8 << 20
+	memoryDefault = 1 << 30
 )
 
 // memoryLimit is the bound that a control group sets for this process, and the file that says so.
@@ -67,19 +68,22 @@ func (l memoryLimit) tighter(file string) memoryLimit {
 	return memoryLimit{n, file}
 }
 
-// holds refuses to start where the kernel would have to kill the target as soon as its buffers are used. The Go heap is told what is left.
-func (l memoryLimit) holds(data uint64, reactors int) error {
+// dataMemory is the bound of all I/O buffers: data, or what the limit leaves if nobody has asked for so much. It refuses to start where the
+// kernel would have to kill the target as soon as its buffers are used. The Go heap is told what is left.
+func (l memoryLimit) dataMemory(data uint64, asked bool, reactors int) (uint64, error) {
 	rest := uint64(memoryRest + reactors*memoryPerReactor)
 	switch {
 	case l.file == "":
-		return nil
+		return data, nil
 	case l.bytes < rest+memoryLeast:
-		return fmt.Errorf("the memory limit of %d MiB (%s) is too small for %d reactors: raise it to %d MiB and pass --max-data-memory %dM, or more",
+		return 0, fmt.Errorf("the memory limit of %d MiB (%s) is too small for %d reactors: raise it to %d MiB and pass --max-data-memory %dM, or more",
 			l.bytes>>20, l.file, reactors, (rest+memoryLeast)>>20, memoryLeast>>20)
+	case !asked:
+		data = min(data, l.bytes-rest)
 	case data > l.bytes-rest:
-		return fmt.Errorf("I/O buffers of %d MiB and %d MiB beside them exceed the memory limit of %d MiB (%s): pass --max-data-memory %dM, or raise the limit",
+		return 0, fmt.Errorf("I/O buffers of %d MiB and %d MiB beside them exceed the memory limit of %d MiB (%s): pass --max-data-memory %dM, or raise the limit",
 			data>>20, rest>>20, l.bytes>>20, l.file, (l.bytes-rest)>>20)
 	}
 	debug.SetMemoryLimit(int64(min(l.bytes-data, math.MaxInt64) / 2))
-	return nil
+	return data, nil
 }

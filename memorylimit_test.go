@@ -46,28 +46,37 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
-func TestMemoryLimitHolds(t *testing.T) {
+func TestDataMemory(t *testing.T) {
 	defer debug.SetMemoryLimit(debug.SetMemoryLimit(-1))
 	const rest = memoryRest + 2*memoryPerReactor
 	for _, c := range []struct {
-		limit memoryLimit
-		data  uint64
-		want  []string // parts of the error; none: it holds
+		limit       memoryLimit
+		asked, data uint64   // asked: 0 is nothing
+		want        []string // parts of the error; none: there is none
 	}{
-		{memoryLimit{}, 1 << 40, nil},
-		{memoryLimit{rest + 64<<20, "f"}, 64 << 20, nil},
-		{memoryLimit{rest + 64<<20, "f"}, 64<<20 + 1, []string{"120 MiB (f)", "--max-data-memory 64M"}},
-		{memoryLimit{rest + memoryLeast, "f"}, memoryLeast, nil},
-		{memoryLimit{rest + memoryLeast - 1, "f"}, 1, []string{"63 MiB (f)", "2 reactors", "raise it to 64 MiB"}},
-		{memoryLimit{0, "f"}, 1, []string{"0 MiB (f)"}},
+		{memoryLimit{}, 1 << 40, 1 << 40, nil},
+		{memoryLimit{}, 0, memoryDefault, nil},
+		{memoryLimit{rest + memoryDefault + 1, "f"}, 0, memoryDefault, nil},
+		{memoryLimit{rest + 64<<20, "f"}, 0, 64 << 20, nil},
+		{memoryLimit{rest + memoryLeast, "f"}, 0, memoryLeast, nil},
+		{memoryLimit{rest + memoryLeast - 1, "f"}, 0, 0, []string{"63 MiB (f)", "raise it to 64 MiB"}},
+		{memoryLimit{rest + 64<<20, "f"}, 64 << 20, 64 << 20, nil},
+		{memoryLimit{rest + 64<<20, "f"}, 64<<20 + 1, 0, []string{"120 MiB (f)", "--max-data-memory 64M"}},
+		{memoryLimit{rest + memoryLeast, "f"}, memoryLeast, memoryLeast, nil},
+		{memoryLimit{rest + memoryLeast - 1, "f"}, 1, 0, []string{"63 MiB (f)", "2 reactors", "raise it to 64 MiB"}},
+		{memoryLimit{0, "f"}, 1, 0, []string{"0 MiB (f)"}},
 	} {
-		err := c.limit.holds(c.data, 2)
-		if (err == nil) != (c.want == nil) {
-			t.Errorf("%+v, %d: %v", c.limit, c.data, err)
+		asked := c.asked
+		if asked == 0 {
+			asked = memoryDefault
+		}
+		data, err := c.limit.dataMemory(asked, c.asked != 0, 2)
+		if data != c.data || (err == nil) != (c.want == nil) {
+			t.Errorf("%+v, %d asked: %d, %v, want %d", c.limit, c.asked, data, err, c.data)
 		}
 		for _, part := range c.want {
 			if err != nil && !strings.Contains(err.Error(), part) {
-				t.Errorf("%+v, %d: %v, want %q in it", c.limit, c.data, err, part)
+				t.Errorf("%+v, %d asked: %v, want %q in it", c.limit, c.asked, err, part)
 			}
 		}
 	}

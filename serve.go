@@ -37,7 +37,8 @@ func serveCommand(args []string, std stdio) int {
 	defer words.Close()
 	log := newLogger(words, newSystemLog(systemLogSocket), logging)
 	slog.SetDefault(log)
-	err = findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup").holds(flags.maxDataMemory, len(flags.cores))
+	limit := findMemoryLimit("/proc/self/cgroup", "/sys/fs/cgroup")
+	flags.maxDataMemory, err = limit.dataMemory(flags.maxDataMemory, flags.memoryAsked, len(flags.cores))
 	if err == nil {
 		err = serve(flags, logging, log, stdio{std.in, out, words})
 	}

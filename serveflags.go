@@ -28,6 +28,7 @@ type serveFlags struct {
 	logFlags       []string
 	without        uring.Features
 	maxDataMemory  uint64
+	memoryAsked    bool // for maxDataMemory; else it may become less
 	coalesce       bool
 
 	quick quickLUN
@@ -69,7 +70,7 @@ Reactors:
       --spin DURATION         adaptive: how long to spin (default 100us)
       --without A,B           kernel features to leave unused: ` + "%s" + `
       --coalesce=false        send each answer at once, also when more are about to follow
-      --max-data-memory SIZE  bound of all I/O buffers (default 1G); a memory cgroup must hold it
+      --max-data-memory SIZE  bound of all I/O buffers (default 1G, or what a memory cgroup leaves)
 
   -L, --logflag NAME          debug lines of one part (all: every part)
 
@@ -94,7 +95,7 @@ func parseServeFlags(args []string, stdout io.Writer) (f serveFlags, done bool, 
 	fs.StringArrayVarP(&f.logFlags, "logflag", "L", nil, "")
 	fs.StringVar(&without, "without", "", "")
 	fs.BoolVar(&f.coalesce, "coalesce", true, "")
-	fs.StringVar(&memory, "max-data-memory", "1G", "")
+	fs.StringVar(&memory, "max-data-memory", "", "")
 	fs.StringVar(&malloc, "malloc", "", "")
 	fs.StringVar(&f.quick.file, "file", "", "")
 	fs.StringVar(&size, "size", "", "")
@@ -136,6 +137,10 @@ func (f *serveFlags) setReactors(mask, mode, without string) (err error) {
 }
 
 func (f *serveFlags) setMemory(memory string) (err error) {
+	if f.memoryAsked = memory != ""; !f.memoryAsked {
+		f.maxDataMemory = memoryDefault
+		return nil
+	}
 	if f.maxDataMemory, err = parseSize(memory); err != nil {
 		return fmt.Errorf("--max-data-memory: %w", err)
 	}

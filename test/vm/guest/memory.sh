@@ -37,8 +37,7 @@ echo +memory >/sys/fs/cgroup/cgroup.subtree_control
 mkdir $group
 
 step limits that are too small
-refuses $((DATA + REST)) "$group/memory.max" "$((DATA + REST)) MiB" "--max-data-memory" --
-refuses $((DATA + REST)) "$group/memory.max" "--max-data-memory" -- --max-data-memory $((DATA + REST))M
+refuses $((DATA + REST)) "$group/memory.max" "$((DATA + REST)) MiB" "--max-data-memory" -- --max-data-memory $((DATA + REST))M
 refuses 16 "$group/memory.max" "16 MiB" "raise it to" -- --max-data-memory "${DATA}M"
 
 step the target within $((DATA + REST)) MiB
