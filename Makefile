@@ -60,7 +60,7 @@ test:
 
 ## make test-full   the same with the long runs: more seeds, more cuts, longer fuzzing
 test-full:
-	@POLLUX_TEST_FULL=1 FUZZTIME=60s scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
+	@POLLUX_TEST_FULL=1 FUZZTIME=300s scripts/test.sh deps check unit race cuts sim benchonce fuzz live wrap interop conformance vm
 
 ## make test-ceph   bdev/tcmur's rbd handler in front of a Ceph cluster on loopback (as root it installs Ceph)
 test-ceph:
