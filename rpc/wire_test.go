@@ -82,7 +82,7 @@ type peer struct {
 }
 
 // testTimeout ends a test that would hang.
-const testTimeout = 20 * time.Second
+const testTimeout = 5 * time.Minute
 
 func (s *testServer) dial(t *testing.T) *peer {
 	t.Helper()
