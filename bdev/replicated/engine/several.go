@@ -215,7 +215,8 @@ func (e *Engine) openWritesOf(p *peer) {
 	e.commit(nil)
 }
 
-// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed.
+// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed: all that are connected, since one
+// that has fallen behind still remembers what it got before.
 func (e *Engine) tellSettled() {
 	if e.role != Primary || !e.severalPeers() || e.fencedOut { // one node may have refused what another took
 		return
@@ -229,7 +230,7 @@ func (e *Engine) tellSettled() {
 	}
 	e.saidEpoch = settled
 	for i := range e.peers {
-		if p := &e.peers[i]; p.mirrors() {
+		if p := &e.peers[i]; p.conn >= Connected {
 			e.send(p, &Msg{Type: MsgSettled, Epoch: settled})
 		}
 	}
