@@ -255,10 +255,12 @@ func (e *Engine) tellInSync(p *peer) {
 	}
 }
 
-// onInSync: the sender has found another node and this one equal.
+// onInSync: the sender has found another node and this one equal. One that still counts as a connected Primary here has ended
+// without this node's notice: its last writes may be here and not at the sender, which the comparison with it has to find.
 func (e *Engine) onInSync(p *peer, m *Msg) {
 	q := e.peerOfNode(int(m.Count))
-	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected {
+	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected ||
+		q.role == Primary {
 		return
 	}
 	e.rowInSync(q.row)
