@@ -129,7 +129,8 @@ func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 		s.violate("request %d is acknowledged with %d copies, not %d", r.id, copies, s.prof.minAcks)
 	}
 	for i, o := range s.nodes {
-		if s.prof.rot || i == n.index || o.eng == nil || o.inc != r.incs[i] || s.prof.mode != engine.ModeC || !s.model.has(s, n, mask, i) || !s.inSync(n, o) {
+		if s.prof.rot || s.prof.mode != engine.ModeC || i == n.index || o.eng == nil || o.inc != r.incs[i] ||
+			!s.model.has(s, n, mask, i) || !s.inSync(n, o) {
 			continue
 		}
 		for b := r.lo; b < r.hi; b++ {
