@@ -9,14 +9,13 @@ import (
 // unreachableRules lists the rows of the compare table that our own nodes never reach, with the reason. Whatever else is
 // missed fails, and so does a row of this list that is reached after all.
 //
-// Rule 41 is about a Primary that meets a node of its own generation, with the mark of a crash on one side. Ours has started
-// a new generation before it says hello: when it was promoted without that node, or when it lost it. It does not do so only
-// where it collects changes for that node already, and then rules 34 to 37 come first. It is there for DRBD's kernel, which
-// starts the new generation later, and TestCompareRows of the engine goes through it.
+// Rule 41 is about a Primary that meets a node of its own generation, with the mark of a crash on one side. Two nodes never get
+// that far: a Primary has started a new generation before it says hello, or it collects changes for that node already, and
+// then rules 34 to 37 come first. With several nodes these leave it to the marks of the crash, and one Primary reaches rule
+// 41; two Primaries never have one generation. That row is there for DRBD's kernel, which starts the new generation later, and
+// TestCompareRows of the engine goes through it.
 var unreachableRules = map[int]string{
-	8:  "a Primary has started a generation of its own before it meets another one",
-	9:  "a Primary that meets its own generation again collects changes, which rules 34 to 37 decide",
-	10: "the same, seen from the other side",
+	8: "a Primary has started a generation of its own before it meets another one",
 }
 
 type wanted struct{ from, to engine.Conn }

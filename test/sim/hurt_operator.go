@@ -235,8 +235,8 @@ func (s *Sim) knowsAsOld(n *node, uuid uint64) bool {
 // data and one generation say that they crashed as Primary.
 func (s *Sim) putBackPrimary(*node, *wire, bool) {
 	n := s.model.primary
-	if n == nil || n.eng == nil || len(n.disks) > 1 {
-		return // what several legs may differ in is in the activity log that would be lost
+	if n == nil || n.eng == nil || len(n.disks) > 1 || len(s.nodes) > 2 {
+		return // what several legs, or two that are not Primary, may differ in is in the activity log that would be lost
 	}
 	o := s.other(n)
 	if o == nil || !s.inSync(n, o) || n.eng.View().Disk != engine.UpToDate {

@@ -129,23 +129,32 @@ func (s *Sim) switchover() {
 
 // forcedSecond promotes a node although another may be Primary that it cannot see.
 func (s *Sim) forcedSecond() {
-	w := s.wires[s.rng.IntN(len(s.wires))]
-	s.cutWire(w, 3)
+	n := s.nodes[s.wires[s.rng.IntN(len(s.wires))].a]
+	var cut []*wire
+	for _, w := range s.wires {
+		if w.a == n.index || w.b == n.index {
+			s.cutWire(w, 3)
+			cut = append(cut, w)
+		}
+	}
 	s.runFor(4e9)
-	for _, n := range s.running() {
-		if n.eng.View().Role != engine.Primary && n.eng.Metadata().Current != engine.JustCreated {
-			s.promote(n, s.rng.IntN(2) == 0)
+	alone := n.eng != nil && n.eng.View().Role == engine.Primary
+	for _, o := range s.running() {
+		if (o != n) == alone && o.eng.View().Role != engine.Primary && o.eng.Metadata().Current != engine.JustCreated {
+			s.promote(o, s.rng.IntN(2) == 0)
 			break
 		}
 	}
 	s.workload(50e6)
-	for _, n := range s.running() {
-		if s.rng.IntN(2) == 0 && n.eng != nil {
-			s.demote(n)
+	for _, o := range s.running() {
+		if s.rng.IntN(2) == 0 && o.eng != nil {
+			s.demote(o)
 		}
 	}
 	s.runFor(1e9)
-	s.healWire(w)
+	for _, w := range cut {
+		s.healWire(w)
+	}
 }
 
 // operate gives one random command.

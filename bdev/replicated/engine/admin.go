@@ -86,6 +86,9 @@ func (e *Engine) diskFailed() {
 		}
 	}
 	e.notify(-1, "no local disk left")
+	for o := e.logHead; o != nil && e.disk == Inconsistent; o = o.next {
+		o.failedLocal = true
+	}
 	for i := range e.peers {
 		p := &e.peers[i]
 		if !e.isPeer(i) {

@@ -55,7 +55,7 @@
 //	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed
 //	            drops it, and the comparison is repeated
 //	in sync     the source tells the others in sync with it that the target is, and the target who confirmed: no resync is
-//	            needed between them
+//	            needed between them. Two that have copied within one generation from different sources are resynced
 //	lost        when a Primary is lost, its last writes may be on some nodes only. A Secondary remembers what the Primary has not
 //	            called settled, marks it towards everybody and is compared again; of two with the same generation (rule 42) the
 //	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed

@@ -33,7 +33,8 @@ func (e *Engine) onInvalidate(p *peer, m *Msg) {
 	e.invalidate(p, m.Count == 1)
 }
 
-// invalidate starts the full resync on either side.
+// invalidate starts the full resync on either side. Data that is thrown away is nobody's copy any more: the target notes that it
+// lacks everything towards all peers, since another one may have to take over in the middle.
 func (e *Engine) invalidate(p *peer, source bool) {
 	e.bits[p.row].setAll()
 	p.sourceHistory = e.super.History
@@ -45,16 +46,26 @@ func (e *Engine) invalidate(p *peer, source bool) {
 		e.startSource(p)
 		return
 	}
-	// The superblock that says Inconsistent says that it is all of it, too, until the bitmap does: otherwise a crash of both
+	// The superblock that says Inconsistent says that it is all of it, too, until the bitmaps do: otherwise a crash of both
 	// sides would leave a resync of nothing.
-	if !e.mutated(MutInvalidateVolatile) {
-		e.super.Rows[p.row].Flags |= RowFullSync
+	for i := range e.peers {
+		if !e.isPeer(i) {
+			continue
+		}
+		e.bits[i].setAll()
+		if !e.mutated(MutInvalidateVolatile) {
+			e.super.Rows[i].Flags |= RowFullSync
+		}
 	}
 	p.hold++
 	e.setConn(p, StartingSyncT)
 	e.setDisk(Inconsistent)
-	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
-		e.super.Rows[p.row].Flags &^= RowFullSync
+	e.writePages(func(row, _ int) bool { return e.isPeer(row) }, func(bool) {
+		for i := range e.peers {
+			if e.isPeer(i) {
+				e.super.Rows[i].Flags &^= RowFullSync
+			}
+		}
 		if p.link == link {
 			e.setConn(p, WFSyncUUID)
 			e.release(p)

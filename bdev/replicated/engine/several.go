@@ -215,7 +215,8 @@ func (e *Engine) openWritesOf(p *peer) {
 	e.commit(nil)
 }
 
-// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed.
+// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed: all that are connected, since one
+// that has fallen behind still remembers what it got before.
 func (e *Engine) tellSettled() {
 	if e.role != Primary || !e.severalPeers() || e.fencedOut { // one node may have refused what another took
 		return
@@ -229,7 +230,7 @@ func (e *Engine) tellSettled() {
 	}
 	e.saidEpoch = settled
 	for i := range e.peers {
-		if p := &e.peers[i]; p.mirrors() {
+		if p := &e.peers[i]; p.conn >= Connected {
 			e.send(p, &Msg{Type: MsgSettled, Epoch: settled})
 		}
 	}
@@ -254,10 +255,12 @@ func (e *Engine) tellInSync(p *peer) {
 	}
 }
 
-// onInSync: the sender has found another node and this one equal.
+// onInSync: the sender has found another node and this one equal. One that still counts as a connected Primary here has ended
+// without this node's notice: its last writes may be here and not at the sender, which the comparison with it has to find.
 func (e *Engine) onInSync(p *peer, m *Msg) {
 	q := e.peerOfNode(int(m.Count))
-	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected {
+	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected ||
+		q.role == Primary {
 		return
 	}
 	e.rowInSync(q.row)

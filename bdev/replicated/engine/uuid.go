@@ -129,6 +129,11 @@ func anyCrashed(c *compareInput) bool { return c.mineCrashed || c.peerCrashed }
 // unsettled reports that after the loss of a Primary the two may differ, although their generation is the same.
 func (c *compareInput) unsettled() bool { return c.mineOpen || c.peerOpen || c.mineWeak || c.peerWeak }
 
+// bothMoved reports that within this generation both have taken over what others hold, and one may have other blocks than the other.
+func (c *compareInput) bothMoved() bool {
+	return c.several && c.mine.Bitmap != 0 && c.peer.Bitmap != 0 && (c.mine.Bitmap == c.mine.Current || c.peer.Bitmap == c.peer.Current)
+}
+
 // standing orders two nodes that may differ: one that crashed has less than one that did not, one that noticed the loss of the
 // Primary may have more than one that had nothing under way.
 func standing(open, weak, crashed bool) int {
@@ -159,7 +164,7 @@ var Rules = []Rule{
 	{35, "same data, the peer missed the end of the resync", mirror(ruleEndMissed), -1, repairPeerEnd},
 	{37, "same generation, only the peer collects changes", mirror(ruleMineCollects), -1, repairNone},
 	{40, "same generation, nobody crashed", func(c *compareInput) bool {
-		return c.sameCurrent() && !anyCrashed(c) && !c.unsettled()
+		return c.sameCurrent() && !anyCrashed(c) && !c.unsettled() && !c.bothMoved()
 	}, NoSync, repairNone},
 	{41, "a Primary crashed, both are Primary", func(c *compareInput) bool {
 		return c.sameCurrent() && c.minePrimary && c.peerPrimary

@@ -294,9 +294,9 @@ func (e *Engine) holdsAcks(o *op) bool {
 	return !e.localCounts(o) && e.lossWait != 0 && !e.mutated(MutAckBeforeLoss)
 }
 
-// localCounts reports that this node's copy is worth an acknowledgement: a target's is not.
+// localCounts reports that this node's copy is worth an acknowledgement: a target's is not, and stays so when it loses its disks.
 func (e *Engine) localCounts(o *op) bool {
-	return o.localOK && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
+	return o.localOK && !o.failedLocal && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
 }
 
 func (e *Engine) copies(o *op) (n int) {
