@@ -35,31 +35,46 @@ func (e *Engine) onInvalidate(p *peer, m *Msg) {
 
 // invalidate starts the full resync on either side.
 func (e *Engine) invalidate(p *peer, source bool) {
-	e.bits[p.row].setAll()
 	p.sourceHistory = e.super.History
 	p.gen = e.super.Current
-	link := p.link
 	if source {
+		e.bits[p.row].setAll()
 		p.disk = Inconsistent
 		e.setConn(p, StartingSyncS)
 		e.startSource(p)
 		return
 	}
-	// The superblock that says Inconsistent says that it is all of it, too, until the bitmap does: otherwise a crash of both
-	// sides would leave a resync of nothing.
-	if !e.mutated(MutInvalidateVolatile) {
-		e.super.Rows[p.row].Flags |= RowFullSync
-	}
 	p.hold++
 	e.setConn(p, StartingSyncT)
-	e.setDisk(Inconsistent)
-	e.writePages(func(row, _ int) bool { return row == p.row }, func(bool) {
-		e.super.Rows[p.row].Flags &^= RowFullSync
+	e.discardData()
+	link := p.link
+	e.writePages(func(row, _ int) bool { return e.isPeer(row) }, func(bool) {
+		for i := range e.peers {
+			if e.isPeer(i) {
+				e.super.Rows[i].Flags &^= RowFullSync
+			}
+		}
 		if p.link == link {
 			e.setConn(p, WFSyncUUID)
 			e.release(p)
 		}
 	})
+}
+
+// discardData declares the data of this node bad, all of it and towards everybody: if the source is lost, another node has to copy
+// it in full, whatever it knew of this one. The superblock that says Inconsistent says that it is all of it, too, until the
+// bitmaps do: otherwise a crash of both sides would leave a resync of nothing.
+func (e *Engine) discardData() {
+	for i := range e.peers {
+		if !e.isPeer(i) {
+			continue
+		}
+		e.bits[i].setAll()
+		if !e.mutated(MutInvalidateVolatile) {
+			e.super.Rows[i].Flags |= RowFullSync
+		}
+	}
+	e.setDisk(Inconsistent)
 }
 
 // startResync exchanges bitmaps on a link that is connected: verify's repair and resize need it.
