@@ -254,16 +254,28 @@ func (e *Engine) tellInSync(p *peer) {
 	}
 }
 
-// onInSync: the sender has found another node and this one equal.
+// onInSync: the sender has found another node and this one equal. That is not so if this node has writes of a third that the
+// sender may not have: it will be compared when it notices the end of that Primary.
 func (e *Engine) onInSync(p *peer, m *Msg) {
 	q := e.peerOfNode(int(m.Count))
-	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected {
+	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected ||
+		e.hasOpenOfOther(p) {
 		return
 	}
 	e.rowInSync(q.row)
 	if m.Block != 0 {
 		e.send(p, &Msg{Type: MsgInSyncAck, Count: m.Count, UUID: m.UUID, Block: m.Block})
 	}
+}
+
+// hasOpenOfOther reports writes of a Primary, not of this peer, that are not known to be on all replicas.
+func (e *Engine) hasOpenOfOther(p *peer) bool {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && len(q.open) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // onInSyncAck names a node that has confirmed to the one that it is in sync with.
