@@ -184,7 +184,7 @@ func (e *Engine) needsGeneration(row int) bool {
 
 // mayRotate reports that this node has data of which it can start a new generation.
 func (e *Engine) mayRotate() bool {
-	return e.hasDisk() && e.disk > Inconsistent && !e.fencedOut && !e.mutated(MutNoRotation)
+	return e.hasDisk() && e.disk > Inconsistent && !e.givesUpData() && !e.fencedOut && !e.mutated(MutNoRotation)
 }
 
 // setCurrent sets the current generation; its bit 0 says whether this node is Primary.

@@ -317,9 +317,12 @@ func (e *Engine) rowInSync(row int) {
 // mayLend reports a Primary whose own data is not good, and that has peers whose data is: they have to start the new generation,
 // all of them the same.
 func (e *Engine) mayLend() bool {
-	return e.severalPeers() && e.role == Primary && !e.fencedOut && (!e.hasDisk() || e.disk == Inconsistent) &&
+	return e.severalPeers() && e.role == Primary && !e.fencedOut && (!e.hasDisk() || e.disk == Inconsistent || e.anyTarget()) &&
 		!e.mutated(MutNoRotation) && e.peerHasData()
 }
+
+// givesUpData reports that this node has agreed to take over the data of a peer, whose generation counts from then on.
+func (e *Engine) givesUpData() bool { return e.severalPeers() && e.anyTarget() }
 
 // lendGeneration starts a new generation on the peers that have good data, without those that do not get the writes.
 func (e *Engine) lendGeneration() {
