@@ -328,6 +328,12 @@ func (e *Engine) onPeerOOS(p *peer, m *Msg) {
 			e.markMissed(i, m.Off, m.Len)
 		}
 	}
+	e.writePeerPages()
+}
+
+// writePeerPages makes durable what was marked for peers after the write itself: its extents may have left the activity log.
+func (e *Engine) writePeerPages() {
+	e.writePages(func(row, _ int) bool { return e.isPeer(row) }, func(bool) {})
 }
 
 // onState: role or disk of the peer have changed.

@@ -212,6 +212,7 @@ func (e *Engine) openWritesOf(p *peer) {
 			}
 		}
 	}
+	e.writePeerPages()
 	e.commit(nil)
 }
 
