@@ -116,7 +116,8 @@ func (s *Sim) loseThePrimary(power bool) {
 	}
 }
 
-// checkCopies: an acknowledged write is on as many nodes as were asked for. Where disks lose writes only the count is checked.
+// checkCopies: an acknowledged write is on as many nodes as were asked for. Where disks lose writes only the count is checked, and
+// the acknowledgement of a node that has ended since may tell of a copy that was in its cache.
 func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 	copies := 0
 	for i := range s.nodes {
@@ -128,7 +129,7 @@ func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 		s.violate("request %d is acknowledged with %d copies, not %d", r.id, copies, s.prof.minAcks)
 	}
 	for i, o := range s.nodes {
-		if s.prof.rot || i == n.index || o.eng == nil || s.prof.mode != engine.ModeC || !s.model.has(s, n, mask, i) || !s.inSync(n, o) {
+		if s.prof.rot || i == n.index || o.eng == nil || o.inc != r.incs[i] || s.prof.mode != engine.ModeC || !s.model.has(s, n, mask, i) || !s.inSync(n, o) {
 			continue
 		}
 		for b := r.lo; b < r.hi; b++ {
