@@ -35,6 +35,7 @@ func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	})
 	if !ended || err != engine.OK || w.conn != conn {
 		bad.putBack(b, was) // it did not come to an end
+		s.putBackCopies(bad, b)
 		return
 	}
 	if x, y := s.content(good, b), s.content(bad, b); x != y {
@@ -92,6 +93,19 @@ func (n *node) replace(b int, v version) (was []cell) {
 func (n *node) putBack(b int, was []cell) {
 	for i, d := range n.disks {
 		d.write(b, was[i].cur, true)
+	}
+}
+
+// putBackCopies undoes what others have copied of a block that was spoilt on one node and is right there again: a node may have been
+// lost meanwhile that they were behind, too.
+func (s *Sim) putBackCopies(from *node, b int) {
+	for _, n := range s.nodes {
+		for i, d := range n.disks {
+			if n != from && d.cells[b].cur == 0 {
+				n.track = nil
+				d.write(b, from.disks[min(i, len(from.disks)-1)].cells[b].cur, true)
+			}
+		}
 	}
 }
 

@@ -71,6 +71,7 @@
 //
 //	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
+//	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale
 //	M4  bits are cleared on disk only after a flush of the data that they stood for
 //	M5  the target's data is flushed before the generation that says the resync is complete

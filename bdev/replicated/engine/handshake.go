@@ -27,6 +27,7 @@ func (e *Engine) handshake(p *peer) {
 	in := compareOf(p)
 	in.several = e.severalPeers()
 	in.survivors = in.several && p.cfg.Mode == ModeC
+	in.collected = (mine.Dirty > 0 || theirs.Dirty > 0) && !(mine.Follows && theirs.Follows)
 	rule := compare(&in)
 	e.cfg.Cover.rule(rule)
 	e.notify(p.row, "uuid compare: %d by rule %d", int(rule.Verdict), rule.Number)
@@ -291,7 +292,7 @@ func (e *Engine) startAfterCompare(p *peer, v Verdict) {
 		e.setConn(p, Connected)
 		e.commit(nil)
 		if e.severalPeers() && e.disk > Inconsistent && p.sent.GI.Bitmap != 0 && p.hello.GI.Bitmap != 0 {
-			e.rowInSync(p.row) // both came to this generation by way of others
+			e.rowInSync(p.row) // both came to this generation by way of others, or of one Primary
 		}
 	case v > 0:
 		e.startBitmapSource(p)

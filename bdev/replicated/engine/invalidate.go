@@ -33,33 +33,21 @@ func (e *Engine) onInvalidate(p *peer, m *Msg) {
 	e.invalidate(p, m.Count == 1)
 }
 
-// invalidate starts the full resync on either side. Data that is thrown away is nobody's copy any more: the target notes that it
-// lacks everything towards all peers, since another one may have to take over in the middle.
+// invalidate starts the full resync on either side.
 func (e *Engine) invalidate(p *peer, source bool) {
-	e.bits[p.row].setAll()
 	p.sourceHistory = e.super.History
 	p.gen = e.super.Current
-	link := p.link
 	if source {
+		e.bits[p.row].setAll()
 		p.disk = Inconsistent
 		e.setConn(p, StartingSyncS)
 		e.startSource(p)
 		return
 	}
-	// The superblock that says Inconsistent says that it is all of it, too, until the bitmaps do: otherwise a crash of both
-	// sides would leave a resync of nothing.
-	for i := range e.peers {
-		if !e.isPeer(i) {
-			continue
-		}
-		e.bits[i].setAll()
-		if !e.mutated(MutInvalidateVolatile) {
-			e.super.Rows[i].Flags |= RowFullSync
-		}
-	}
 	p.hold++
 	e.setConn(p, StartingSyncT)
-	e.setDisk(Inconsistent)
+	e.discardData()
+	link := p.link
 	e.writePages(func(row, _ int) bool { return e.isPeer(row) }, func(bool) {
 		for i := range e.peers {
 			if e.isPeer(i) {
@@ -71,6 +59,22 @@ func (e *Engine) invalidate(p *peer, source bool) {
 			e.release(p)
 		}
 	})
+}
+
+// discardData declares the data of this node bad, all of it and towards everybody: if the source is lost, another node has to copy
+// it in full, whatever it knew of this one. The superblock that says Inconsistent says that it is all of it, too, until the
+// bitmaps do: otherwise a crash of both sides would leave a resync of nothing.
+func (e *Engine) discardData() {
+	for i := range e.peers {
+		if !e.isPeer(i) {
+			continue
+		}
+		e.bits[i].setAll()
+		if !e.mutated(MutInvalidateVolatile) {
+			e.super.Rows[i].Flags |= RowFullSync
+		}
+	}
+	e.setDisk(Inconsistent)
 }
 
 // startResync exchanges bitmaps on a link that is connected: verify's repair and resize need it.

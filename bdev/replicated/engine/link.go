@@ -184,7 +184,7 @@ func (e *Engine) needsGeneration(row int) bool {
 
 // mayRotate reports that this node has data of which it can start a new generation.
 func (e *Engine) mayRotate() bool {
-	return e.hasDisk() && e.disk > Inconsistent && !e.fencedOut && !e.mutated(MutNoRotation)
+	return e.hasDisk() && e.disk > Inconsistent && !e.givesUpData() && !e.fencedOut && !e.mutated(MutNoRotation)
 }
 
 // setCurrent sets the current generation; its bit 0 says whether this node is Primary.
@@ -328,6 +328,12 @@ func (e *Engine) onPeerOOS(p *peer, m *Msg) {
 			e.markMissed(i, m.Off, m.Len)
 		}
 	}
+	e.writePeerPages()
+}
+
+// writePeerPages makes durable what was marked for peers after the write itself: its extents may have left the activity log.
+func (e *Engine) writePeerPages() {
+	e.writePages(func(row, _ int) bool { return e.isPeer(row) }, func(bool) {})
 }
 
 // onState: role or disk of the peer have changed.

@@ -212,6 +212,7 @@ func (e *Engine) openWritesOf(p *peer) {
 			}
 		}
 	}
+	e.writePeerPages()
 	e.commit(nil)
 }
 
@@ -255,18 +256,29 @@ func (e *Engine) tellInSync(p *peer) {
 	}
 }
 
-// onInSync: the sender has found another node and this one equal. One that still counts as a connected Primary here has ended
-// without this node's notice: its last writes may be here and not at the sender, which the comparison with it has to find.
+// onInSync: the sender has found another node and this one equal. That is not so if this node has writes of a third that the
+// sender may not have, or if one that still counts as a connected Primary here has ended without this node's notice: they will be
+// compared when its end is noticed.
 func (e *Engine) onInSync(p *peer, m *Msg) {
 	q := e.peerOfNode(int(m.Count))
 	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected ||
-		q.role == Primary {
+		q.role == Primary || e.hasOpenOfOther(p) {
 		return
 	}
 	e.rowInSync(q.row)
 	if m.Block != 0 {
 		e.send(p, &Msg{Type: MsgInSyncAck, Count: m.Count, UUID: m.UUID, Block: m.Block})
 	}
+}
+
+// hasOpenOfOther reports writes of a Primary, not of this peer, that are not known to be on all replicas.
+func (e *Engine) hasOpenOfOther(p *peer) bool {
+	for i := range e.peers {
+		if q := &e.peers[i]; q != p && len(q.open) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // onInSyncAck names a node that has confirmed to the one that it is in sync with.
@@ -308,9 +320,12 @@ func (e *Engine) rowInSync(row int) {
 // mayLend reports a Primary whose own data is not good, and that has peers whose data is: they have to start the new generation,
 // all of them the same.
 func (e *Engine) mayLend() bool {
-	return e.severalPeers() && e.role == Primary && !e.fencedOut && (!e.hasDisk() || e.disk == Inconsistent) &&
+	return e.severalPeers() && e.role == Primary && !e.fencedOut && (!e.hasDisk() || e.disk == Inconsistent || e.anyTarget()) &&
 		!e.mutated(MutNoRotation) && e.peerHasData()
 }
+
+// givesUpData reports that this node has agreed to take over the data of a peer, whose generation counts from then on.
+func (e *Engine) givesUpData() bool { return e.severalPeers() && e.anyTarget() }
 
 // lendGeneration starts a new generation on the peers that have good data, without those that do not get the writes.
 func (e *Engine) lendGeneration() {

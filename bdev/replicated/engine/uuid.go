@@ -51,6 +51,7 @@ type compareInput struct {
 	tieBreaker               bool // I accepted the meta connection (RESOLVE_CONFLICTS)
 	several                  bool // other nodes may have changed either side since
 	survivors                bool // who did not crash has all that was acknowledged: several nodes, mode C
+	collected                bool // one has changes for the other, and they do not follow the same Primary
 	historyLen               int  // 2 with DRBD 8.4, else HistoryLen
 }
 
@@ -60,7 +61,8 @@ func (c *compareInput) mirrored() *compareInput {
 		mineCrashed: c.peerCrashed, peerCrashed: c.mineCrashed,
 		mineOpen: c.peerOpen, peerOpen: c.mineOpen, mineWeak: c.peerWeak, peerWeak: c.mineWeak,
 		minePrimary: c.peerPrimary, peerPrimary: c.minePrimary,
-		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, historyLen: c.historyLen,
+		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, collected: c.collected,
+		historyLen: c.historyLen,
 	}
 }
 
@@ -110,6 +112,12 @@ func ruleMineCollects(c *compareInput) bool {
 		return false // the bitmap may be there because of a third node: what happened to the Primary says more
 	}
 	return c.sameCurrent() && c.peer.Bitmap == 0 && c.mine.Bitmap != 0
+}
+
+// ruleBothCollect: both came to this generation by way of others. After the loss of a Primary these need not have been equal: two
+// resyncs between four nodes may bring its last writes here, and take them back there.
+func ruleBothCollect(c *compareInput) bool {
+	return c.several && c.collected && c.sameCurrent() && c.mine.Bitmap != 0 && c.peer.Bitmap != 0 && !anyCrashed(c) && !c.unsettled()
 }
 
 func ruleBehindBitmap(c *compareInput) bool { return c.mine.Current == c.peer.Bitmap }
@@ -163,6 +171,16 @@ var Rules = []Rule{
 	{36, "same generation, only I collect changes", ruleMineCollects, 1, repairNone},
 	{35, "same data, the peer missed the end of the resync", mirror(ruleEndMissed), -1, repairPeerEnd},
 	{37, "same generation, only the peer collects changes", mirror(ruleMineCollects), -1, repairNone},
+	{38, "same generation, both collect changes, I am Primary", func(c *compareInput) bool {
+		return ruleBothCollect(c) && c.minePrimary && !c.peerPrimary
+	}, 1, repairNone},
+	{38, "same generation, both collect changes, the peer is Primary", func(c *compareInput) bool {
+		return ruleBothCollect(c) && c.peerPrimary && !c.minePrimary
+	}, -1, repairNone},
+	{38, "same generation, both collect changes, I break the tie", func(c *compareInput) bool {
+		return ruleBothCollect(c) && c.tieBreaker
+	}, -1, repairNone},
+	{38, "same generation, both collect changes, the peer breaks the tie", ruleBothCollect, 1, repairNone},
 	{40, "same generation, nobody crashed", func(c *compareInput) bool {
 		return c.sameCurrent() && !anyCrashed(c) && !c.unsettled() && !c.bothMoved()
 	}, NoSync, repairNone},

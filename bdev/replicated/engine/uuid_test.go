@@ -11,7 +11,7 @@ const (
 	tie                    = 16
 	openMine, openPeer     = 32, 64
 	weakMine, weakPeer     = 128, 256
-	survivors              = 512
+	survivors, collected   = 512, 1024
 )
 
 func gi(c, b, h0, h1 uint64) GI {
@@ -25,7 +25,7 @@ func verdict(mine, peer GI, flags int) (Verdict, int) {
 		mine: mine, peer: peer, historyLen: 2, tieBreaker: flags&tie != 0,
 		mineCrashed: flags&crashedMine != 0, peerCrashed: flags&crashPeer != 0,
 		minePrimary: flags&primaryMine != 0, peerPrimary: flags&primPeer != 0,
-		several: flags&survivors != 0, survivors: flags&survivors != 0,
+		several: flags&(survivors|collected) != 0, survivors: flags&survivors != 0, collected: flags&collected != 0,
 		mineOpen: flags&openMine != 0, peerOpen: flags&openPeer != 0,
 		mineWeak: flags&weakMine != 0, peerWeak: flags&weakPeer != 0,
 	})
@@ -54,6 +54,11 @@ func TestCompareRows(t *testing.T) {
 		{"only the peer collects", plain, gi(tC, tX, tH0, tH1), 0, -1, 37},
 		{"equal and clean", plain, plain, 0, 0, 40},
 		{"equal and clean, both collect", collecting, gi(tC, tX, tH0, tH1), 0, 0, 40},
+		{"both collect, I am Primary", collecting, gi(tC, tX, tH0, tH1), collected | primaryMine, 1, 38},
+		{"both collect, the peer is Primary", collecting, gi(tC, tX, tH0, tH1), collected | primPeer | tie, -1, 38},
+		{"both collect, I break the tie", collecting, gi(tC, tX, tH0, tH1), collected | tie, -1, 38},
+		{"both collect, the peer breaks the tie", collecting, gi(tC, tX, tH0, tH1), collected, 1, 38},
+		{"both collect, a Primary was lost", collecting, gi(tC, tX, tH0, tH1), collected | openMine, 1, 42},
 		{"was-Primary bit is ignored", gi(tC|1, 0, tH0, tH1), plain, 0, 0, 40},
 		{"crashed, both Primary", plain, plain, crashedMine | primaryMine | primPeer, SplitBrain, 41},
 		{"crashed, I am Primary", plain, plain, crashPeer | primaryMine, 1, 41},
@@ -125,11 +130,12 @@ func TestCompareIsMirrored(t *testing.T) {
 			if past(&a, b.Current) && past(&b, a.Current) {
 				continue // nobody descends from his descendant
 			}
-			for flags := range 32 {
-				v, rule := verdict(a, b, flags)
-				w, _ := verdict(b, a, flags&1<<1|flags>>1&1|flags&4<<1|flags>>1&4|^flags&16)
+			for x := range 64 {
+				flags, both := x&31, x>>5*collected
+				v, rule := verdict(a, b, flags|both)
+				w, _ := verdict(b, a, flags&1<<1|flags>>1&1|flags&4<<1|flags>>1&4|^flags&16|both)
 				if v != -w && !(v == w && (v == SplitBrain || v == SplitBrainAuto || v == Unrelated)) {
-					t.Fatalf("%x against %x flags %x: %d by rule %d, mirrored %d", a, b, flags, v, rule, w)
+					t.Fatalf("%x against %x flags %x: %d by rule %d, mirrored %d", a, b, flags|both, v, rule, w)
 				}
 			}
 		}

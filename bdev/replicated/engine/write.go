@@ -464,6 +464,9 @@ func (e *Engine) onNegAck(p *peer, m *Msg) {
 	}
 	e.markMissed(p.row, o.off, o.len)
 	e.tellOthersMissed(p, o)
+	if !p.missed {
+		e.forgetPeerWritesKeepAcks(p) // before the new generation: who goes along has noted all of it when he confirms that
+	}
 	if e.fencedOut {
 		e.fencedWrite(o)
 	}
