@@ -180,7 +180,11 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.super.Flags &^= SuperLegMissing
 	e.commit(func(ok bool) {
 		p.sync.finishing = false
-		if p.link != link || !ok {
+		if !ok {
+			return
+		}
+		if p.link != link {
+			e.equalWithoutSource(p)
 			return
 		}
 		e.exposed = e.super.Current
@@ -194,6 +198,22 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 		e.recheck()
 		e.resetOthers(p)
 	})
+}
+
+// equalWithoutSource: the connection ended while the end of the resync became durable. What the superblock says is true, and the
+// next resync has to find this node as it would after a crash. A Primary goes on without its source, in a new generation.
+func (e *Engine) equalWithoutSource(p *peer) {
+	if e.disk != Inconsistent || e.super.Flags&SuperUpToDate == 0 {
+		return // the disks are gone
+	}
+	e.exposed = e.super.Current
+	e.setDisk(UpToDate)
+	if e.role == Primary {
+		e.rotate()
+	}
+	e.retryReads()
+	e.recheck()
+	e.resetOthers(p)
 }
 
 // resetOthers compares generations anew with those who knew this node by its old one.
