@@ -181,6 +181,9 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.commit(func(ok bool) {
 		p.sync.finishing = false
 		if p.link != link || !ok {
+			if ok && e.disk == Inconsistent {
+				e.setDisk(UpToDate) // the source does not know it yet, but the superblock does
+			}
 			return
 		}
 		e.exposed = e.super.Current
