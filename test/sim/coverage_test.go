@@ -14,9 +14,9 @@ import (
 // where it collects changes for that node already, and then rules 34 to 37 come first. It is there for DRBD's kernel, which
 // starts the new generation later, and TestCompareRows of the engine goes through it.
 var unreachableRules = map[int]string{
-	8:  "a Primary has started a generation of its own before it meets another one",
-	9:  "a Primary that meets its own generation again collects changes, which rules 34 to 37 decide",
-	10: "the same, seen from the other side",
+	10: "a Primary has started a generation of its own before it meets another one",
+	11: "a Primary that meets its own generation again collects changes, which rules 34 to 37 decide",
+	12: "the same, seen from the other side",
 }
 
 type wanted struct{ from, to engine.Conn }
