@@ -15,7 +15,7 @@ import (
 // 41; two Primaries never have one generation. That row is there for DRBD's kernel, which starts the new generation later, and
 // TestCompareRows of the engine goes through it.
 var unreachableRules = map[int]string{
-	8: "a Primary has started a generation of its own before it meets another one",
+	10: "a Primary has started a generation of its own before it meets another one",
 }
 
 type wanted struct{ from, to engine.Conn }

@@ -120,6 +120,14 @@ func ruleBothCollect(c *compareInput) bool {
 	return c.several && c.collected && c.sameCurrent() && c.mine.Bitmap != 0 && c.peer.Bitmap != 0 && !anyCrashed(c) && !c.unsettled()
 }
 
+// mineGoesFirst lets a Primary be the source, and else the one that does not break ties.
+func (c *compareInput) mineGoesFirst() bool {
+	if c.minePrimary != c.peerPrimary {
+		return c.minePrimary
+	}
+	return !c.tieBreaker
+}
+
 func ruleBehindBitmap(c *compareInput) bool { return c.mine.Current == c.peer.Bitmap }
 
 func ruleStartLost(c *compareInput) bool {
@@ -171,16 +179,10 @@ var Rules = []Rule{
 	{36, "same generation, only I collect changes", ruleMineCollects, 1, repairNone},
 	{35, "same data, the peer missed the end of the resync", mirror(ruleEndMissed), -1, repairPeerEnd},
 	{37, "same generation, only the peer collects changes", mirror(ruleMineCollects), -1, repairNone},
-	{38, "same generation, both collect changes, I am Primary", func(c *compareInput) bool {
-		return ruleBothCollect(c) && c.minePrimary && !c.peerPrimary
+	{38, "same generation, both collect changes, I go first", func(c *compareInput) bool {
+		return ruleBothCollect(c) && c.mineGoesFirst()
 	}, 1, repairNone},
-	{38, "same generation, both collect changes, the peer is Primary", func(c *compareInput) bool {
-		return ruleBothCollect(c) && c.peerPrimary && !c.minePrimary
-	}, -1, repairNone},
-	{38, "same generation, both collect changes, I break the tie", func(c *compareInput) bool {
-		return ruleBothCollect(c) && c.tieBreaker
-	}, -1, repairNone},
-	{38, "same generation, both collect changes, the peer breaks the tie", ruleBothCollect, 1, repairNone},
+	{38, "same generation, both collect changes, the peer goes first", ruleBothCollect, -1, repairNone},
 	{40, "same generation, nobody crashed", func(c *compareInput) bool {
 		return c.sameCurrent() && !anyCrashed(c) && !c.unsettled() && !c.bothMoved()
 	}, NoSync, repairNone},
