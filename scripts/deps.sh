@@ -21,6 +21,7 @@ cpio             | cpio                  | guest: its initramfs
 xz-utils         | xz                    | guest: unpacks its kernel
 lz4              | lz4                   | guest: unpacks its kernel
 zstd             | zstd                  | guest: unpacks its kernel
+fdisk            | sfdisk                | replication metadata: a partition table that must survive
 kmod             | depmod                | guest: its modules
 '
 # package | program that shows it is there (relative to its folder in the cache) | what for
