@@ -77,7 +77,9 @@ func TestCutsLeaveNothing(t *testing.T) {
 			}
 		}
 		b.eventually("all is given back", func() error {
-			if after := b.holdings(); !reflect.DeepEqual(after, before) {
+			after := b.holdings()
+			after.descriptors = max(after.descriptors, before.descriptors) // The kernel may have closed the warm-up's since.
+			if !reflect.DeepEqual(after, before) {
 				return fmt.Errorf("before %+v, after %+v", before, after)
 			}
 			return nil
