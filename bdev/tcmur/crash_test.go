@@ -386,8 +386,12 @@ func TestUser(t *testing.T) {
 	}
 	four := func(id string) string { return strings.Join([]string{id, id, id, id}, " ") }
 	wantStatus(t, s, map[string]string{"Uid": four(nobody.Uid), "Gid": four(nobody.Gid), "Groups": "", "CapEff": "0000000000000000"})
-	if _, err := l.module.Create(t.Context(), Options{Name: "other", Cfg: "file//root/disk", Size: 1 << 20, User: "nobody"}); err == nil || !strings.Contains(strings.ToLower(err.Error()), "permission denied") {
-		t.Errorf("nobody opens a file in /root: %v", err)
+	locked := filepath.Join(t.TempDir(), "locked")
+	if err := os.Mkdir(locked, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.module.Create(t.Context(), Options{Name: "other", Cfg: "file/" + locked + "/disk", Size: 1 << 20, User: "nobody"}); err == nil || !strings.Contains(strings.ToLower(err.Error()), "permission denied") {
+		t.Errorf("nobody opens a file that is root's alone: %v", err)
 	}
 }
 
