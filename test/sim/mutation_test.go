@@ -14,12 +14,12 @@ import (
 
 var (
 	mutationSeeds = flag.Int("mutation-seeds", 1000, "seeds within which a switched-off rule has to be noticed")
-	sweep         = flag.Bool("sweep", false, "look for the first seed that notices; with -update, write testdata/mutations")
+	sweep         = flag.Bool("sweep", false, "look for the first seed that notices although one is known; with -update, write testdata/mutations")
 )
 
 // mutationFile says what noticed each switched-off rule in the last sweep: a line has the switch, the seed and, if all rounds
 // made one trouble, its name. A change of the engine or of the simulator may move them: then the test looks on by itself, and
-// -sweep -update writes the file anew.
+// -update writes down what it finds; with -sweep nothing that is known counts.
 const mutationFile = "testdata/mutations"
 
 // madeFor names the trouble that breaks a rule most often. Seeds with nothing else are tried first.

@@ -149,19 +149,7 @@ func (e *Engine) goodLeg(o *op) int {
 	return -1
 }
 
-func (e *Engine) legVerifyPut(o *op) {
-	if !e.getExtents(o) {
-		return
-	}
-	for n := range e.cfg.Legs {
-		if o.repair&e.upLegs()&legBit(n) != 0 {
-			e.legIO(o, n, ActLegWrite)
-		}
-	}
-	if o.legs == 0 {
-		e.legVerifyOpEnd(o)
-	}
-}
+func (e *Engine) legVerifyPut(o *op) { e.putRepair(o, e.legVerifyOpEnd) }
 
 func (e *Engine) legVerifyWritten(o *op, ok bool) {
 	if ok {

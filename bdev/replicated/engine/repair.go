@@ -63,7 +63,10 @@ func (e *Engine) repairReadDone(o *op, ok bool) {
 }
 
 // repairLegs writes to the legs that could not read. One that cannot write either has failed, as with any write.
-func (e *Engine) repairLegs(o *op) {
+func (e *Engine) repairLegs(o *op) { e.putRepair(o, e.repairEnd) }
+
+// putRepair writes the good copy to those legs of o.repair that are still up; end is called at once if there are none.
+func (e *Engine) putRepair(o *op, end func(*op)) {
 	if !e.getExtents(o) {
 		return
 	}
@@ -73,7 +76,7 @@ func (e *Engine) repairLegs(o *op) {
 		}
 	}
 	if o.legs == 0 {
-		e.repairEnd(o)
+		end(o)
 	}
 }
 
