@@ -60,6 +60,7 @@ type Sim struct {
 	rng        *rand.Rand
 	now        int64
 	order      uint64
+	events     int // taken from the heap
 	heap       eventHeap
 	prof       profile
 	nodes      []*node
@@ -76,6 +77,10 @@ type Sim struct {
 	disksMade  int
 	spareCells [][]cell // of flushes that have ended
 }
+
+// eventsMax bounds a run: a seed takes some 28,000 events, and five times that when many nodes and legs are resynced. Whoever needs
+// more is in a circle.
+const eventsMax = 1e6
 
 type timed struct {
 	at    int64
@@ -139,6 +144,10 @@ func (s *Sim) runUntil(limit int64, done func() bool) bool {
 		}
 		x := s.heap.pop()
 		s.now = x.at
+		if s.events++; s.events > eventsMax {
+			s.violate("no end: %d events: %s", s.events, s.describe())
+			return false
+		}
 		x.f()
 	}
 	return false
