@@ -103,6 +103,9 @@ func (e *Engine) setConn(p *peer, c Conn) {
 	}
 	p.conn = c
 	mine, theirs := Clamp(c, e.disk, p.disk)
+	if Invariants && e.disk == Inconsistent && mine > Inconsistent {
+		panic("a link state makes data good that is not")
+	}
 	if e.severalPeers() && c == Connected && e.disk == Outdated && p.disk == Outdated {
 		mine, theirs = Outdated, Outdated // the newer data is on a third node
 	}

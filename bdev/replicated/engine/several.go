@@ -149,6 +149,15 @@ func (e *Engine) leaveOthers(p *peer) {
 	}
 }
 
+// leaveTargets ends resyncs from here: this node's data is not good any more.
+func (e *Engine) leaveTargets() {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.isSource() {
+			e.resetLink(p)
+		}
+	}
+}
+
 // followOnly ends resyncs with others: a Primary sends its writes here now.
 func (e *Engine) followOnly(p *peer) {
 	for i := range e.peers {
