@@ -100,14 +100,16 @@ func (e *Engine) clearSource() {
 	}
 }
 
-// dropForeignBitmaps forgets what was collected since generations that are none of this node's any more: a node may have gone back
-// to an older one. A comparison finds the history then, and everything is copied.
+// dropForeignBitmaps forgets since when changes were collected, where that is a generation that is none of this node's any more:
+// it may have gone back to an older one, or the generation named a resync of which it has not seen the end. A peer of an older
+// generation is found by its history then, and everything is copied. One of the same generation differs by what is marked: the
+// other may have been here when that resync ended, and what was taken over since is not there.
 func (e *Engine) dropForeignBitmaps() {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
 		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
-			e.super.Rows[i].Bitmap = 0
+			e.super.Rows[i].Bitmap = e.super.Current
 		}
 	}
 }
