@@ -20,13 +20,14 @@ type shrunk struct {
 	knobs []string
 }
 
+// nodeKnobs[n-2] makes a world of n nodes, instead of what the seed chooses. A line has one of them at most.
+var nodeKnobs = []string{"two-nodes", "three-nodes", "four-nodes"}
+
 // knobs make a world simpler.
 var knobs = []struct {
 	name string
 	turn func(*profile)
 }{
-	{"two-nodes", func(p *profile) { p.nodes = 2 }},
-	{"three-nodes", func(p *profile) { p.nodes = 3 }},
 	{"one-leg", func(p *profile) { p.legs = oneLeg }},
 	{"one-request", func(p *profile) { p.depth = 1 }},
 	{"no-read-errors", func(p *profile) { p.eio = 0 }},
@@ -41,6 +42,9 @@ var knobs = []struct {
 // run plays a shrunk seed.
 func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 	s = newSim(c.seed, mut, func(p *profile) {
+		if n := c.nodes(); n != 0 {
+			p.nodes = n
+		}
 		for _, k := range knobs {
 			if slices.Contains(c.knobs, k.name) {
 				k.turn(p)
@@ -52,6 +56,26 @@ func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 		s.Skip[round] = true
 	}
 	return s, s.Run()
+}
+
+// nodes is the number of nodes that a knob says; 0 is what the seed chooses.
+func (c *shrunk) nodes() int {
+	for i, name := range nodeKnobs {
+		if slices.Contains(c.knobs, name) {
+			return i + 2
+		}
+	}
+	return 0
+}
+
+// withNodes is the same in a world of n nodes; 0 leaves it to the seed.
+func (c *shrunk) withNodes(n int) shrunk {
+	next := *c
+	next.knobs = slices.DeleteFunc(slices.Clone(c.knobs), func(k string) bool { return slices.Contains(nodeKnobs, k) })
+	if n != 0 {
+		next.knobs = append(next.knobs, nodeKnobs[n-2])
+	}
+	return next
 }
 
 func (c *shrunk) String() string {
@@ -80,9 +104,11 @@ func parseShrunk(line string) (*shrunk, error) {
 }
 
 // Shrink leaves out every round of a failing seed and every complication of its world that the failure does not need, first
-// half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail.
-func Shrink(seed uint64, mut engine.Mutation) *shrunk {
-	c := &shrunk{seed: seed}
+// half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail. The world
+// has nodes nodes, or as many as the seed chooses if that is 0.
+func Shrink(seed uint64, nodes int, mut engine.Mutation) *shrunk {
+	first := (&shrunk{seed: seed}).withNodes(nodes)
+	c := &first
 	s, failure := c.run(mut)
 	if failure == "" {
 		return nil
@@ -90,6 +116,13 @@ func Shrink(seed uint64, mut engine.Mutation) *shrunk {
 	try := func(next shrunk) {
 		if _, f := next.run(mut); f != "" {
 			*c = next
+		}
+	}
+	for n := 2; n < s.prof.nodes; n++ {
+		next := c.withNodes(n)
+		if _, f := next.run(mut); f != "" {
+			c = &next
+			break
 		}
 	}
 	for size := (s.prof.rounds + 1) / 2; ; size /= 2 {
@@ -188,7 +221,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	const mut = engine.MutNoALOnCrash
 	shortest := 1 << 10
 	for seed := range uint64(12) {
-		c := Shrink(seed, mut)
+		c := Shrink(seed, 0, mut)
 		if c == nil {
 			continue
 		}
