@@ -18,6 +18,7 @@ type peer struct {
 	open          []openWrite        // of the peer as Primary, which other nodes may not have
 	discard       bool               // the operator gave up this node's changes
 	gen           uint64             // generation that the peer is known to have
+	told          uint64             // the last one that it was lent and has yet to store; 0 is none
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	missed        bool               // it could not store a write
 

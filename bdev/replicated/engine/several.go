@@ -362,10 +362,15 @@ func (e *Engine) lendGeneration() {
 		if p := &e.peers[i]; p.mirrors() && p.disk == UpToDate {
 			p.uuidWait++
 			e.rotating++
-			if p.isTarget() {
-				pushHistory(&p.sourceHistory, p.gen)
+			old := p.gen
+			if p.told != 0 {
+				old = p.told
 			}
-			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: p.gen, Count: without})
+			if p.isTarget() {
+				pushHistory(&p.sourceHistory, old)
+			}
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old, Count: without})
+			p.told = uuid
 		}
 	}
 	if !e.hasDisk() {
