@@ -177,9 +177,15 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 	}
 }
 
-// needsGeneration reports a peer that is about to miss writes for the first time.
+// needsGeneration reports a peer that is about to miss writes for the first time in this generation. What was collected within it
+// so far has come from other nodes, and does not tell who of the two goes first.
 func (e *Engine) needsGeneration(row int) bool {
-	return e.isPeer(row) && (e.super.Rows[row].Bitmap == 0 && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend())
+	if !e.isPeer(row) {
+		return false
+	}
+	b := e.super.Rows[row].Bitmap & uuidMask
+	first := b == 0 || b == e.super.Current&uuidMask
+	return first && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend()
 }
 
 // mayRotate reports that this node has data of which it can start a new generation.

@@ -356,6 +356,12 @@ func (e *Engine) lendGeneration() {
 	if without == 0 {
 		return
 	}
+	for i := range e.peers {
+		if p := &e.peers[i]; p.sync.finishing {
+			e.resetLink(p) // this node is about to have the generation that the source has now; it goes on from there
+			return
+		}
+	}
 	uuid := e.newUUID()
 	e.notify(-1, "new generation on the peers")
 	for i := range e.peers {
