@@ -265,7 +265,7 @@ func (s *Sim) build() {
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
 		for range s.prof.spare {
-			n.spare = append(n.spare, s.torn(0, 0)) // something else on every node
+			n.spare = append(n.spare, s.garbage()) // something else on every node
 		}
 		for range s.prof.legs[i] {
 			n.disks = append(n.disks, s.newDisk(n))
