@@ -156,7 +156,7 @@ func (s *Sim) suspend(n *node, d int64) {
 
 // resetTracker lets a node's tracker begin anew.
 func (s *Sim) resetTracker(n *node) {
-	s.command(n, engine.Event{Cmd: engine.CmdTrackerReset, Peer: 15}, func(err engine.Err) {
+	s.command(n, engine.Event{Cmd: engine.CmdTrackerReset, Peer: trackerRow}, func(err engine.Err) {
 		n.track = nil
 		if d := n.goodLeg(); err == engine.OK && d != nil {
 			for b := range s.prof.blocks {
@@ -174,7 +174,7 @@ func (s *Sim) compareTracker(n *node, v *engine.View) {
 		return
 	}
 	for b, was := range n.track {
-		if now := d.cells[b].cur; s.under(b, now) != s.under(b, was) && !n.eng.Dirty(15, uint64(b)*blockSize>>s.prof.bitShift) {
+		if now := d.cells[b].cur; s.under(b, now) != s.under(b, was) && !n.eng.Dirty(trackerRow, uint64(b)*blockSize>>s.prof.bitShift) {
 			s.violate("block %d: node %d held version %d when its tracker was reset, holds %d, and the tracker has not seen it", b, n.index, was, now)
 			return
 		}

@@ -13,6 +13,9 @@ const blockSize = 4096
 // nodesMax bounds the nodes of a seed.
 const nodesMax = 4
 
+// trackerRow is the row of a node's tracker.
+const trackerRow = 15
+
 var oneLeg = [nodesMax]int{1, 1, 1, 1}
 
 // profile is what a seed decides about its world.
@@ -306,6 +309,6 @@ func (s *Sim) config(n *node) engine.Config {
 	for i := range p.legs[n.index] {
 		c.Rows[8+i].Kind = engine.KindLeg
 	}
-	c.Rows[15].Kind = engine.KindTracker
+	c.Rows[trackerRow].Kind = engine.KindTracker
 	return c
 }
