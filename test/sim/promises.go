@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/meta"
 )
 
 // watchResync keeps in mind how far a resync has come, and looks at its end.
@@ -77,9 +78,26 @@ func (s *Sim) watchStart(n *node) {
 	if n.partial && v.Disk > engine.Inconsistent {
 		s.violate("node %d was ended in the middle of a resync and starts %v", n.index, v.Disk)
 	}
-	if v.Disk >= engine.Inconsistent && v.Fence < n.promised {
+	switch {
+	case v.Disk < engine.Inconsistent || v.Fence >= n.promised:
+	case n.goneLegsRemember(n.promised):
+		n.promised = v.Fence
+	default:
 		s.violate("node %d has accepted fencing epoch %d and starts with %d", n.index, n.promised, v.Fence)
 	}
+}
+
+// goneLegsRemember reports a fencing epoch that is on a leg which is not here. A node that is started without the leg on which it has gone
+// on alone cannot know of it, just as it cannot know of the data.
+func (n *node) goneLegsRemember(epoch uint64) bool {
+	for _, d := range n.disks {
+		if d.gone {
+			if m, err := meta.Open(d.md, d.md.size()); err == nil && m.Super.Fence >= epoch {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // watchRoles: of two nodes that see each other one is Primary.
