@@ -226,8 +226,9 @@ func (s *Sim) putBackMetadata(n *node, _ *wire, _ bool) {
 func (s *Sim) recreate(n *node) {
 	s.model.behind(n.index)
 	for _, o := range s.nodes {
-		o.stranger = false
+		o.strangers &^= 1 << n.index
 	}
+	n.strangers = 0
 	s.restart(n, func() { s.format(n) })
 }
 
@@ -285,7 +286,7 @@ func (s *Sim) putBackPrimary(*node, *wire, bool) {
 
 // recreateStranger makes new metadata on a node whose data has nothing to do with that of another: nothing else helps.
 func (s *Sim) recreateStranger(n *node, _ *wire, _ bool) {
-	if n.stranger && n != s.model.last && !n.primary {
+	if n.strangers != 0 && n != s.model.last && !n.primary {
 		s.recreate(n)
 	}
 }
