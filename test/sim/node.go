@@ -31,7 +31,7 @@ type node struct {
 	spare          []version         // what its disks hold where the volume may grow
 	solo           []version         // by block: the newest write that this node has acknowledged alone
 	frozen         bool              // it has said that its I/O is suspended and drained
-	stranger       bool              // it has met a node with unrelated data
+	strangers      uint16            // nodes that it has met and that have unrelated data
 	kept           *keptMetadata     // metadata of an earlier time
 	fence          uint64            // highest fencing epoch that it has accepted
 	target         bool              // a resync from another node is under way
@@ -136,7 +136,9 @@ func (s *Sim) do(n *node, a engine.Action) {
 	case engine.ActSuspended:
 		n.frozen = a.OK
 	case engine.ActNotify:
-		n.stranger = n.stranger || a.Text == "StandAlone: unrelated data"
+		if a.Text == "StandAlone: unrelated data" {
+			n.strangers |= 1 << nodeOf(n.index, a.Peer)
+		}
 		if s.onNotify != nil {
 			s.onNotify(n, a.Peer, a.Text)
 		}

@@ -106,14 +106,16 @@ func (s *Sim) describe() string {
 }
 
 // help is the operator: whoever lost his disk is restarted, whoever stands alone is connected, and where two sides cannot
-// agree, one gives up its changes.
+// agree, one gives up its changes. Where they have met and found that they have nothing in common, not even that helps: all that
+// are strangers to the survivor are made anew, at once, since one that is left would hand its data to those that are new. Others
+// that are strangers to one another only get the survivor's data, or wait for it.
 func (s *Sim) help() {
 	s.trace("help: %s", s.describe())
 	survivor := s.survivor()
 	for _, n := range s.nodes {
 		v := n.eng.View()
 		switch {
-		case n.stranger && n != survivor:
+		case n.strangers>>survivor.index&1 != 0:
 			s.recreate(n)
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)

@@ -1,7 +1,7 @@
 package sim
 
 import (
-	"bufio"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -11,6 +11,8 @@ import (
 
 	"pollux/bdev/replicated/engine"
 )
+
+var line = flag.String("line", "", "a line for testdata/corpus to play instead of those there; with -story, print what happens")
 
 // shrunk is a seed with the rounds that are left out and the parts of its world that are made simpler. In testdata/corpus
 // it is a line: the seed, then round numbers and names of knobs.
@@ -54,6 +56,9 @@ func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 	s.Skip = map[int]bool{}
 	for _, round := range c.skip {
 		s.Skip[round] = true
+	}
+	if *line != "" && *trace {
+		s.Trace = func(l string) { fmt.Println(l) }
 	}
 	return s, s.Run()
 }
@@ -193,22 +198,24 @@ func (c *shrunk) story(mut engine.Mutation) string {
 // TestCorpus plays the seeds that have failed once, as they were shrunk. A change of the simulator gives them another
 // meaning; what a seed has found for good belongs into a transcript, too.
 func TestCorpus(t *testing.T) {
-	f, err := os.Open("testdata/corpus")
+	corpus, err := os.ReadFile("testdata/corpus")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		if strings.TrimSpace(line) == "" {
+	if *line != "" {
+		corpus = []byte(*line)
+	}
+	for l := range strings.Lines(string(corpus)) {
+		l, _, _ = strings.Cut(l, "#")
+		if strings.TrimSpace(l) == "" {
 			continue
 		}
-		c, err := parseShrunk(line)
+		c, err := parseShrunk(l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, failure := c.run(0); failure != "" {
-			t.Errorf("%s: %s", line, failure)
+			t.Errorf("%s: %s", l, failure)
 		}
 	}
 }

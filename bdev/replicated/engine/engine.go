@@ -210,7 +210,9 @@ func (e *Engine) Deadline() int64 {
 	if !e.mutated(MutNoSuspendDeadline) {
 		sooner(e.suspendUntil)
 	}
-	sooner(e.cmd.deadline)
+	if !e.cmd.critical {
+		sooner(e.cmd.deadline) // else it can only be waited for
+	}
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
 	}

@@ -118,6 +118,9 @@ func drain(t *testing.T, e *Engine, out []Action) {
 		case ActLegWrite, ActLegFlush, ActLegRead:
 			out = append(out, e.Step(0, &Event{Kind: EvLegDone, ID: a.ID, Leg: a.Leg, OK: true}, nil)...)
 		case ActMetaSuper, ActMetaAL, ActMetaBitmap:
+			if a.Mask == 0 {
+				t.Fatal("metadata for no leg: nobody answers")
+			}
 			out = append(out, e.Step(0, &Event{Kind: EvMetaDone, OK: true}, nil)...)
 		}
 	}
