@@ -290,7 +290,7 @@ func (e *Engine) stepNewGeneration() {
 	e.commit(func(bool) {
 		if p.link == link {
 			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: JustCreated})
-			p.disk = UpToDate
+			p.disk, p.gen = UpToDate, uuid
 			e.sayState()
 		}
 		e.reply(OK)

@@ -49,7 +49,8 @@
 //	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
 //	            from then on what these miss. A Primary whose own data is not good (diskless, or a target) lets them start it
 //	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
-//	            to these it shows the generation that it had before, and it marks in their rows whatever it copies
+//	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the
+//	            source takes over other data before the end, it forgets what it began: then everything is copied (rule 81)
 //	stable      a node that gets the writes of a Primary is neither source nor target of a third: its data moves. Whoever is
 //	            behind waits for the Primary, or for its end
 //	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed

@@ -35,6 +35,7 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Size, h.Capacity = e.super.Size, e.cfg.Capacity
 	h.GI = e.generationFor(p)
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
+	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
 }
 
