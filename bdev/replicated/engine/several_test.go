@@ -102,3 +102,27 @@ func TestGenerationsAreToldOneByOne(t *testing.T) {
 		t.Errorf("the peer has %#x of %#x and left-out nodes %b", at, e.super.Current, names)
 	}
 }
+
+// TestGrowthOfAShortBlock: the last block was not a whole one, and the rest of it is new.
+func TestGrowthOfAShortBlock(t *testing.T) {
+	e := withPeers(t, 2)
+	e.resize(62<<testShift+512, true)
+	e.resize(64<<testShift, false)
+	for b, want := range map[uint64]bool{61: false, 62: true, 63: true} {
+		if got := e.bits[0].test(b); got != want {
+			t.Errorf("block %d is marked: %v", b, got)
+		}
+	}
+}
+
+// TestRefusedWriteKeepsTheResync: a target refuses a mirrored write of an old fencing epoch. Its resync has not copied that.
+func TestRefusedWriteKeepsTheResync(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role = true, SyncTarget, UpToDate, Primary
+	e.disk, e.super.Fence = Inconsistent, 2
+	e.onData(p, &Msg{Type: MsgData, Off: 5 << testShift, Len: 1 << testShift, Fence: 1})
+	if !e.bits[0].test(5) {
+		t.Error("the resync may end without the write")
+	}
+}
