@@ -42,9 +42,9 @@ type Desc struct {
 func (g *Registry) Open(name string, o OpenOptions) (*Desc, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := g.find(name)
-	if d == nil || d.removing {
-		return nil, fmt.Errorf("bdev %s: open: %w", name, syscall.ENODEV)
+	d, err := g.present(name)
+	if err != nil {
+		return nil, err
 	}
 	s := &Desc{dev: d, options: o, writable: (o.Write || o.Claim != "") && !d.spec.ReadOnly}
 	if err := d.admit(o); err != nil {

@@ -35,12 +35,12 @@ type Device struct {
 	histogram atomic.Pointer[opHistogram] // nil: nothing is counted; written and read by the control plane
 
 	// Under the registry's mutex.
-	descs    []*Desc
-	writers  int
-	claim    string
-	removing bool
+	descs   []*Desc
+	writers int
+	claim   string
+	removal *removal // nil: it is not on its way out
 
-	opened gauge // descs; Unregister waits for them
+	opened gauge // descs; the removal waits for them
 }
 
 func newDevice(g *Registry, s Spec, home *reactor.Reactor) *Device {

@@ -24,7 +24,8 @@
 //
 // Unregister marks the device, tells every Desc, fails new requests with StatusRemoved, and waits until all descs are
 // closed and all queues drained; then the backend is destroyed. It never waits for a reader of data, since data is
-// copied into the request's own memory.
+// copied into the request's own memory. A module that does not answer ends the wait after RemovalTimeout, not the removal: the device
+// is hidden, and is destroyed when it has answered (removal.go).
 //
 // # How a request travels
 //
@@ -43,7 +44,7 @@
 //	stats.go     what bdev_get_iostat shows
 //
 // request.go, list.go and ops.go are the request itself and the table of operations. Of the control plane, registry.go, spec.go, device.go
-// and desc.go are the four nouns, examine.go lets modules look at new devices, stack.go is what devices upon devices have in common, gauge.go waits
+// and desc.go are the four nouns, removal.go is their end, examine.go lets modules look at new devices, stack.go is what devices upon devices have in common, gauge.go waits
 // until users are gone, rpc*.go, notify.go, params.go and uuid.go are the RPC methods. mutate*.go are the ways to be wrong on
 // purpose of builds with -tags invariants.
 package bdev

@@ -9,7 +9,7 @@ import (
 // gauge counts users, whom the control plane can wait for to be gone. Anybody may add and take away.
 type gauge struct {
 	n    atomic.Int32
-	idle atomic.Pointer[func()] // called once, when n becomes 0; await sets it
+	idle atomic.Pointer[func()] // called once, when n becomes 0; whenIdle sets it
 }
 
 func (g *gauge) add() { g.n.Add(1) }
@@ -28,10 +28,13 @@ func (g *gauge) tell() {
 
 // await returns when there are none, by way of r. Control plane.
 func (g *gauge) await(r *reactor.Reactor) error {
-	return r.Do(func(done func()) {
-		g.idle.Store(&done)
-		if g.n.Load() == 0 {
-			g.tell()
-		}
-	})
+	return r.Do(g.whenIdle)
+}
+
+// whenIdle has fn called once when there are none, by whoever is the last.
+func (g *gauge) whenIdle(fn func()) {
+	g.idle.Store(&fn)
+	if g.n.Load() == 0 {
+		g.tell()
+	}
 }

@@ -2,6 +2,7 @@ package bdev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"syscall"
 
@@ -13,10 +14,14 @@ type NameParams struct {
 	Name string `json:"name"`
 }
 
-// HandleDelete registers a module's method that removes a device by its name.
+// HandleDelete registers a module's method that removes a device by its name. A device that does not answer is busy: -16.
 func HandleDelete(s *rpc.Server, method string, remove func(name string) error, aliases ...string) *rpc.Method {
 	return rpc.Handle(s, rpc.Runtime, method, func(_ context.Context, p NameParams) (rpc.None, error) {
-		return rpc.None{}, remove(p.Name)
+		err := remove(p.Name)
+		if errors.Is(err, ErrUnanswered) {
+			err = rpc.Busy("%s", err)
+		}
+		return rpc.None{}, err
 	}, aliases...).Waits()
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"time"
 
 	"pollux/reactor"
 	"pollux/reactor/iobuf"
@@ -32,6 +33,9 @@ type Registry struct {
 	listeners map[int]func(Change, *Device)
 	listened  int // listeners that there ever were
 	examining sync.WaitGroup
+
+	background     func(func()) // runs what waits for storage when nobody waits for it
+	destroyTimeout time.Duration
 }
 
 // Change is what happened to the list of devices.
@@ -50,7 +54,10 @@ func NewRegistry(g *reactor.Group, log *slog.Logger) *Registry {
 	if err != nil {
 		panic("bdev: " + err.Error()) // At start, where no memory means no target.
 	}
-	return &Registry{group: g, log: log, zeroes: zeroes, machine: machineID(), options: DefaultOptions, listeners: map[int]func(Change, *Device){}}
+	return &Registry{
+		group: g, log: log, zeroes: zeroes, machine: machineID(), options: DefaultOptions, listeners: map[int]func(Change, *Device){},
+		background: func(fn func()) { go fn() }, destroyTimeout: DestroyTimeout,
+	}
 }
 
 // Group is the reactors that devices of this registry run on.
@@ -117,7 +124,11 @@ func (g *Registry) add(s Spec) (*Device, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	for _, name := range append([]string{s.Name, UUID(s.UUID).String()}, s.Aliases...) {
-		if g.find(name) != nil {
+		switch d := g.find(name); {
+		case d == nil:
+		case d.removal != nil:
+			return nil, fmt.Errorf("bdev %s: name, alias or UUID %s is taken by a device whose removal has not ended: %w", s.Name, name, syscall.EEXIST)
+		default:
 			return nil, fmt.Errorf("bdev %s: name, alias or UUID %s is taken: %w", s.Name, name, syscall.EEXIST)
 		}
 	}
@@ -128,54 +139,11 @@ func (g *Registry) add(s Spec) (*Device, error) {
 	return d, nil
 }
 
-// Unregister removes the device and returns when the backend has been destroyed. Errors: ENODEV; what Destroy says.
-func (g *Registry) Unregister(name string) error {
-	d, err := g.beginRemove(name)
-	if err != nil {
-		return err
-	}
-	if err := g.group.Each(d.removeLane); err != nil {
-		return err
-	}
-	if Mutated(MutateFreeBeforeDrained) {
-		_ = d.spec.Backend.Destroy()
-	}
-	g.announce(d, EventRemove)
-	if err := d.opened.await(d.home); err != nil {
-		return err
-	}
-	err = d.spec.Backend.Destroy()
-	g.mu.Lock()
-	g.devices = slices.DeleteFunc(g.devices, func(o *Device) bool { return o == d })
-	g.mu.Unlock()
-	g.tellFollowers(ChangeUnregister, d)
-	if err != nil {
-		return fmt.Errorf("bdev %s: destroy: %w", d.Name(), err)
-	}
-	return nil
-}
-
-// beginRemove marks the device, so that it is opened and removed by nobody else.
-func (g *Registry) beginRemove(name string) (*Device, error) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	d := g.find(name)
-	if d == nil || d.removing {
-		return nil, fmt.Errorf("bdev %s: %w", name, syscall.ENODEV)
-	}
-	d.removing = true
-	return d, nil
-}
-
 // Lookup finds by name, alias or UUID text.
 func (g *Registry) Lookup(name string) (*Device, error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	d := g.find(name)
-	if d == nil || d.removing {
-		return nil, fmt.Errorf("bdev %s: %w", name, syscall.ENODEV)
-	}
-	return d, nil
+	return g.present(name)
 }
 
 // find is Lookup under the mutex that also finds what is being removed.
@@ -192,19 +160,7 @@ func (g *Registry) find(name string) *Device {
 func (g *Registry) Devices() []*Device {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(g.devices), func(d *Device) bool { return d.removing })
-}
-
-// Removing are the names of the devices whose removal has not ended.
-func (g *Registry) Removing() (names []string) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	for _, d := range g.devices {
-		if d.removing {
-			names = append(names, d.spec.Name)
-		}
-	}
-	return names
+	return slices.DeleteFunc(slices.Clone(g.devices), func(d *Device) bool { return d.removal != nil })
 }
 
 // ClaimedBy is who has claimed the device, "" for nobody.
@@ -237,25 +193,4 @@ func (g *Registry) Ending() {
 			m.Ending()
 		}
 	}
-}
-
-// Close removes all devices, the last registered first, and ends the modules. Everything that had them open is told.
-func (g *Registry) Close() error {
-	var first error
-	for devices := g.Devices(); len(devices) > 0; devices = g.Devices() {
-		if err := g.Unregister(devices[len(devices)-1].Name()); err != nil && first == nil {
-			first = err
-		}
-	}
-	g.mu.Lock()
-	modules := slices.Clone(g.modules)
-	g.mu.Unlock()
-	for _, m := range slices.Backward(modules) {
-		if m.Close != nil {
-			if err := m.Close(); err != nil && first == nil {
-				first = fmt.Errorf("bdev module %s: close: %w", m.Name, err)
-			}
-		}
-	}
-	return first
 }

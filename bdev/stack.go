@@ -18,7 +18,7 @@ func (g *Registry) OpenBase(base, module, name string) (*Base, error) {
 	event := func(e Event) {
 		switch e {
 		case EventRemove:
-			if err := g.Unregister(name); err != nil {
+			if err := g.unregister(name, b.desc.dev.removal); err != nil {
 				g.log.Warn("device above a removed one", "bdev", name, "base", base, "error", err)
 			}
 		case EventResize:

@@ -29,6 +29,7 @@ type loginConn struct {
 	fd      int    // after Detach; negative: lost
 	closed  bool   // the socket is gone
 	spoken  bool   // a whole request has come
+	heard   int64  // when the last one came; 0: none has
 	ending  bool   // it does not count as pending any more
 }
 
@@ -68,20 +69,34 @@ func (l *local) accept(fd int, tag int32) {
 	c.sock.Open(l.r, fd, c)
 }
 
-// makeRoom reports whether one more login may begin. At PendingLoginsMax the oldest connection that has not said anything yet gives way, so
-// that a flood of silent ones keeps nobody out.
+// makeRoom reports whether one more login may begin. At PendingLoginsMax another gives way to it, if that one has nobody behind it who means
+// to log in, so that a flood keeps nobody out.
 func (l *local) makeRoom() bool {
 	if l.pending < PendingLoginsMax {
 		return true
 	}
+	c := l.idlest()
+	if c == nil {
+		return false
+	}
+	l.count(countAcceptRefused)
+	c.end()
+	return true
+}
+
+// idlest is the login that gives way: the oldest connection that has not said anything whole yet, or else the one that has been silent for
+// longest in the middle of its login, if that is LoginSilence. What waits for us and not for its peer is not silent.
+func (l *local) idlest() (idle *loginConn) {
+	since := l.r.Now() - int64(LoginSilence)
 	for _, c := range l.logins {
-		if !c.ending && !c.spoken {
-			l.count(countAcceptRefused)
-			c.end()
-			return true
+		if c.ending || c.state == loginAsking || c.state == loginMoving || c.spoken && c.heard > since {
+			continue
+		}
+		if idle == nil || c.heard < idle.heard {
+			idle = c
 		}
 	}
-	return false
+	return idle
 }
 
 func (c *loginConn) timeout() {
@@ -123,7 +138,7 @@ func (c *loginConn) Data(p []byte) { c.segment = append(c.segment, p...) }
 
 // End handles a whole request (Sink). There are no digests yet.
 func (c *loginConn) End(h *BHS, _ Fault) bool {
-	c.spoken = true
+	c.spoken, c.heard = true, c.local.r.Now()
 	var step LoginStep
 	c.out, step = c.login.Handle(h, c.segment, &c.rsp, c.out[:0])
 	switch step {

@@ -355,6 +355,55 @@ func TestRemovalOfAHungLUN(t *testing.T) {
 	g.close()
 }
 
+// TestRemovalOfAHungBdev: deleting the block device below LUNs of several targets takes no longer than one removal; nobody sees them any more, and
+// the block device goes when it has answered.
+func TestRemovalOfAHungBdev(t *testing.T) {
+	g := newHungRig(t, 2)
+	for lun := int32(2); lun < 5; lun++ {
+		g.must(g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Hung0", LUN: lun}))
+	}
+	gone := make(chan struct{})
+	g.registry.Follow(func(bdev.Change, *bdev.Device) { close(gone) })
+	h, writes := g.hang(1, 3)
+	ended := 0
+	for lun := uint64(2); lun < 5; lun++ {
+		for range 4 {
+			h.do(&initiator.Command{LUN: lun << 48})
+		}
+		w := writeOf(0, pattern(8, 9))
+		w.LUN = lun << 48
+		g.on(h.r.ID(), func() { h.session.Submit(w) })
+		writes = append(writes, w)
+	}
+	for _, w := range writes {
+		w.Done = func(*initiator.Command) { ended++ }
+	}
+	g.Run()
+	other := g.newHost(1, func(c *initiator.Config) { c.ISID[5] = 2 }).open(0).ready()
+	before := g.Nanos()
+	err := g.registry.Unregister("Hung0")
+	if !errors.Is(err, bdev.ErrUnanswered) || !strings.Contains(err.Error(), "bdev Hung0 keeps 6 requests") || g.Nanos()-before != int64(bdev.RemovalTimeout) {
+		t.Errorf("after %v: %v", time.Duration(g.Nanos()-before), err)
+	}
+	for _, o := range []*host{h, other} {
+		o.hidden(hungLUN)
+		o.hidden(4 << 48)
+		o.ready().good(readOf(0, 8))
+	}
+	if ended != 0 {
+		t.Errorf("%d writes have ended that the device has not answered", ended)
+	}
+	if err := g.server.AddLUN("disk1", iscsi.LUNSpec{BdevName: "Hung0", LUN: 7}); err == nil {
+		t.Error("a LUN on a device that is on its way out")
+	}
+	g.letGo()
+	<-gone
+	if ended != 6 {
+		t.Errorf("%d writes of 6 have ended when the device has answered", ended)
+	}
+	g.close()
+}
+
 // TestFenceAndRemovalOfAHungLUN: a reset that waits for the device is not completed by the removal of the LUN.
 func TestFenceAndRemovalOfAHungLUN(t *testing.T) {
 	g := newHungRig(t, 2)

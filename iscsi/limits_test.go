@@ -24,6 +24,7 @@ var limits = map[string]string{
 	"SessionsMax":      "TestOptionsAtTheirBounds",
 	"ConnectionsMax":   "TestSessionsOfAReactorAreBounded",
 	"PendingLoginsMax": "TestPendingLoginsAreBounded",
+	"LoginSilence":     "TestHalfLoginsGiveWay",
 	"LoginTimeout":     "TestLoginTimeIsBounded",
 	"LoginRoundsMax":   "TestLoginHasAnEnd",
 	"SessionWait":      "TestLostSessionOfAHungDevice",
@@ -174,6 +175,105 @@ func TestPendingLoginsAreBounded(t *testing.T) {
 		t.Error("a connection that has spoken gives way")
 	}
 	g.wantCounted(map[string]uint64{"connections_refused": 2})
+	g.close()
+}
+
+// TestScannersKeepNobodyOut: connections that have said less than a header take all places of a reactor, one with each number of bytes that is
+// less and the rest with one less; whoever logs in among them is let in, and they make room from the oldest on.
+func TestScannersKeepNobodyOut(t *testing.T) {
+	g := newRig(t, 1, nil)
+	var all []*peer
+	scan := func() {
+		p := g.connect(0)
+		p.far.Write([]byte("GET /index.html HTTP/1.1\r\nHost: storage.example.com\r\n")[:min(len(all), iscsi.BHSLength-1)])
+		all = append(all, p)
+	}
+	for range iscsi.PendingLoginsMax {
+		scan()
+	}
+	g.Run()
+	for n := range 3 * iscsi.PendingLoginsMax {
+		if n%16 == 0 {
+			g.newHost(0, func(c *initiator.Config) { c.ISID[5] = byte(n / 16) }).open(0).ready()
+		}
+		scan()
+		g.Run()
+	}
+	gone := 0
+	for _, p := range all {
+		if p.gone() {
+			gone++
+		}
+	}
+	if there := len(all) - gone; there > iscsi.PendingLoginsMax || there < iscsi.PendingLoginsMax-1 {
+		t.Errorf("%d of %d are there", there, len(all))
+	}
+	if all[len(all)-1].gone() || !all[0].gone() {
+		t.Error("it is not the oldest that are gone")
+	}
+	g.close()
+}
+
+// TestHalfLoginsGiveWay: connections that have begun to log in and say no more hold their places for LoginSilence, the one that has been silent for
+// longest gives way first.
+func TestHalfLoginsGiveWay(t *testing.T) {
+	g := newRig(t, 1, nil)
+	halfway := login(iscsi.StageOperational, iscsi.StageFullFeature, false, "InitiatorName="+rigInitiator+" SessionType=Normal TargetName="+rigTarget)
+	var all []*peer
+	for range iscsi.PendingLoginsMax {
+		p := g.connect(0)
+		p.send(&halfway)
+		g.Advance(time.Millisecond)
+		p.receive()
+		all = append(all, p)
+	}
+	more := login(iscsi.StageOperational, iscsi.StageFullFeature, false, "")
+	all[0].send(&more) // It goes on, though slowly.
+	g.Run()
+	all[0].receive()
+	g.Advance(iscsi.LoginSilence - (iscsi.PendingLoginsMax-1)*time.Millisecond - 1)
+	late := g.connect(0)
+	g.Run()
+	if !late.gone() || all[1].gone() {
+		t.Error("one gives way before the time")
+	}
+	g.Advance(1)
+	h := g.newHost(0, nil).open(0).ready()
+	if all[0].gone() || !all[1].gone() || all[2].gone() {
+		t.Errorf("it is not the one whose time is over that is gone: %v, %v, %v", all[0].gone(), all[1].gone(), all[2].gone())
+	}
+	g.Advance(10 * time.Millisecond)
+	g.connect(0).send(&halfway) // The host's place is free again.
+	g.Run()
+	g.connect(0)
+	g.Run()
+	if all[0].gone() || !all[2].gone() || all[3].gone() {
+		t.Errorf("it is not the one that was silent for longest that is gone: %v, %v, %v", all[0].gone(), all[2].gone(), all[3].gone())
+	}
+	h.ready()
+	g.wantCounted(map[string]uint64{"connections_refused": 3})
+	g.close()
+}
+
+// TestLoginThatIsDecidedAboutStays: a login that waits for us is not silent.
+func TestLoginThatIsDecidedAboutStays(t *testing.T) {
+	g := newHungRig(t, 1)
+	h, _ := g.hang(1, 1)
+	h.cut()
+	h.startAgain(0, 1) // The device has a write of its session.
+	g.Run()
+	halfway := login(iscsi.StageOperational, iscsi.StageFullFeature, false, "InitiatorName="+rigInitiator+" SessionType=Normal TargetName="+rigTarget)
+	for range iscsi.PendingLoginsMax {
+		g.connect(0).send(&halfway)
+		g.Run()
+	}
+	g.Advance(iscsi.LoginSilence)
+	g.connect(0)
+	g.Run()
+	g.letGo()
+	if !h.up {
+		t.Errorf("the login has not been let in when the device had answered: %v", h.login)
+	}
 	g.close()
 }
 

@@ -255,8 +255,8 @@ func (l *LUN) openPaths() error {
 func (l *LUN) event(e bdev.Event) {
 	switch e {
 	case bdev.EventRemove:
-		// Somebody may have removed the LUN already; then there is nothing left to do.
-		_ = l.device.removeLUN(func(o *LUN) bool { return o == l })
+		// Somebody may have removed the LUN already; then there is nothing left to do. The block layer waits for the end, here and elsewhere.
+		_, _ = l.device.beginRemoval(func(o *LUN) bool { return o == l })
 	case bdev.EventResize:
 		l.resized()
 	case bdev.EventWritesLost:

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"pollux/bdev"
 	"pollux/reactor"
 )
 
@@ -14,7 +15,7 @@ import (
 const RemovalTimeout = 10 * time.Second
 
 // ErrUnanswered says that a block device has not answered in time, so that what was asked for is not done yet.
-var ErrUnanswered = errors.New("requests are unanswered")
+var ErrUnanswered = bdev.ErrUnanswered
 
 // removal is a LUN on its way out. It is begun by the control plane and belongs to the LUN's home reactor then.
 //
@@ -34,18 +35,14 @@ type removal struct {
 // RemoveLUN takes a LUN away: its tasks end, and when RemoveLUN returns without error nothing of it can reach the block device any more.
 // With ErrUnanswered the LUN is no longer seen, and the rest is waited for in the background.
 func (d *Device) RemoveLUN(number int) error {
-	if err := d.removeLUN(func(l *LUN) bool { return l.number == number }); err != nil {
+	v, err := d.beginRemoval(func(l *LUN) bool { return l.number == number })
+	if err == nil {
+		err = v.await()
+	}
+	if err != nil {
 		return fmt.Errorf("scsi device %s: lun %d: %w", d.name, number, err)
 	}
 	return nil
-}
-
-func (d *Device) removeLUN(is func(*LUN) bool) error {
-	v, err := d.beginRemoval(is)
-	if err != nil {
-		return err
-	}
-	return v.await()
 }
 
 // beginRemoval takes the LUN out of the table and from all nexuses.

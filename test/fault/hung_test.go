@@ -43,6 +43,10 @@ func TestHungDevice(t *testing.T) {
 	if a := beside.do(cdb10(0x28, 0, 8), nil, 8*blockSize); a.Status != 0 {
 		t.Errorf("the LUN beside: status %#x", a.Status)
 	}
+	// The handler's process can be ended, so the deletion of the block device need not be given up.
+	if err := server.RPC("bdev_tcmur_delete", map[string]any{"name": "hung"}, nil); err != nil {
+		t.Errorf("removal of the block device: %v", err)
+	}
 	if err := server.Stop(); err != nil {
 		t.Error(err)
 	}

@@ -17,6 +17,8 @@ const (
 	lunSize    = 16 << 20
 	slowBlocks = 256 // of one read of a slow reader
 	slowReads  = 32
+	// floodConnections is how many connections are open at once without a login.
+	floodConnections = 10000
 )
 
 // serve starts each server under test with one LUN and calls test.
@@ -95,17 +97,32 @@ func endAt(t *testing.T, s *iscsitest.Stage, p *iscsitest.Peer, err error, cut i
 	end.End(p)
 }
 
+// TestFloodOfConnectionsWithoutLogin: many times the connections that the target lets begin to log in. Who has a session goes on, and who logs in
+// among them is let in at once.
 func TestFloodOfConnectionsWithoutLogin(t *testing.T) {
-	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+	serve(t, func(t *testing.T, server *target.Server, s *iscsitest.Stage) {
 		honest := newHonest(t, s)
-		for _, say := range [][]byte{nil, []byte("GET / HTTP/1.0\r\n"), make([]byte, 20)} {
-			stop, made := iscsitest.Flood(s.Options, 600, say)
+		for _, flood := range []struct {
+			n   int
+			say []byte
+		}{{floodConnections, nil}, {600, []byte("GET / HTTP/1.0\r\n")}, {600, make([]byte, 20)}, {600, make([]byte, iscsi.BHSLength-1)}} {
+			stop, made := iscsitest.Flood(s.Options, flood.n, flood.say)
 			if err := honest.Check(); err != nil {
 				t.Errorf("with %d connections that do not log in: %v", made, err)
 			}
+			if p, err := iscsitest.LogIn(s.Options); err != nil {
+				t.Errorf("a login among %d connections that do not: %v", made, err)
+			} else {
+				p.Close()
+			}
 			stop()
-			if made == 0 {
-				t.Error("no connection was made")
+			if made < flood.n*9/10 {
+				t.Errorf("%d of %d connections were made", made, flood.n)
+			}
+		}
+		if server.Kind() == target.Pollux {
+			if n := counted(t, server)["connections_refused"]; n < floodConnections/2 {
+				t.Errorf("%d connections gave way or were refused", n)
 			}
 		}
 		// Places are free again once the target has seen the connections end.

@@ -73,6 +73,7 @@
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 100000 -timeout 0
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 1 -first 4711 -story
 //	go test -tags invariants ./test/sim -run TestSeeds -only congestion   one trouble, again and again
+//	go test -tags invariants ./test/sim -run TestCorpus -line 'LINE' -story  a shrunk seed, from its line for the corpus
 //	go test -tags invariants ./test/sim -run TestSeeds -mutate no-rotation -seeds 20
 //	go test -tags invariants ./test/sim -run TestMutations -sweep -update -timeout 60m
 //	go test ./test/sim -run TestTranscripts -update

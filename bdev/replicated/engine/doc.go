@@ -98,6 +98,7 @@
 //
 // Verify does not know which copy is right. More than half of the legs is the only guess that it makes, and only when asked.
 // While the good copy exists and the operator names it, verify and repair leave nothing rotten.
+// What they repair is a change for trackers; what rots is not.
 //
 // A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write alone.
 // It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that is behind is refused, until the operator adds the leg before a start, declares this

@@ -68,7 +68,16 @@ func (o *op) id() uint64 { return uint64(o.gen)<<32 | uint64(o.slot) }
 
 // changesDisk reports work under way that changes what the volume holds.
 func (o *op) changesDisk() bool {
-	return !o.freed && (o.kind == opWrite && !o.completed || o.kind == opPeerWrite || o.kind == opPull)
+	switch o.kind {
+	case opWrite:
+		return !o.freed && !o.completed
+	case opPeerWrite, opPull:
+		return !o.freed
+	case opLegVerify:
+		return !o.freed && o.stage == legVerifyWrite
+	default:
+		return false
+	}
 }
 
 func (e *Engine) newOp(kind opKind) *op {
