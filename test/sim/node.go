@@ -16,7 +16,8 @@ type node struct {
 	set            *leg.Set // its legs' metadata
 	inc            int      // counts starts
 	disks          []*disk
-	wants          []bool // per node: a connection is wanted
+	wants          []bool      // per node: a connection is wanted
+	before         engine.Disk // the state of its disk before this step
 	pausedUntil    int64
 	slowUntil      int64
 	slowMetaUntil  int64
@@ -137,7 +138,7 @@ func (s *Sim) do(n *node, a engine.Action) {
 		n.frozen = a.OK
 	case engine.ActNotify:
 		if a.Text == "StandAlone: unrelated data" {
-			n.strangers |= 1 << nodeOf(n.index, a.Peer)
+			s.metStranger(n, s.nodes[nodeOf(n.index, a.Peer)])
 		}
 		if s.onNotify != nil {
 			s.onNotify(n, a.Peer, a.Text)
@@ -177,8 +178,8 @@ func (s *Sim) start(n *node) {
 	n.refused = md == nil
 	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
-	n.fence = eng.View().Fence
-	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
+	n.fence, n.before = eng.View().Fence, eng.View().Disk
+	s.trace("n%d started: disk %v", n.index, n.before)
 	s.watchStart(n)
 	n.depth++
 	for i := range out {

@@ -116,9 +116,10 @@ func (s *Sim) watchRoles(n *node, v *engine.View) {
 	}
 }
 
-// watchPromotion: data that is known not to be the newest takes force.
+// watchPromotion: data that is known not to be the newest takes force. What counts is the data before the step that ends the
+// promotion: in the same step the new Primary may meet a peer, and by the policies give in.
 func (s *Sim) watchPromotion(n *node, force bool) {
-	switch d := n.eng.View().Disk; {
+	switch d := max(n.before, n.eng.View().Disk); {
 	case force:
 		n.partial = false // the operator says that this is good
 	case d == engine.Outdated || d == engine.Consistent:

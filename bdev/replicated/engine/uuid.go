@@ -255,12 +255,18 @@ func (g *GI) mask() {
 	}
 }
 
-// pushHistory remembers a former generation; zero and repetitions are not kept.
+// pushHistory remembers a former generation; zero and repetitions are not kept. One that has been remembered before moves to the
+// front: between several nodes the same ones come again and again, and would push out those that a node long away still has. The
+// first two stay what DRBD has there.
 func pushHistory(h *[HistoryLen]uint64, uuid uint64) {
 	if uuid == 0 || h[0] == uuid {
 		return
 	}
-	copy(h[1:], h[:HistoryLen-1])
+	at := 1
+	for at < HistoryLen-1 && h[at]&uuidMask != uuid&uuidMask {
+		at++
+	}
+	copy(h[1:], h[:at])
 	h[0] = uuid
 }
 

@@ -193,3 +193,24 @@ func TestClampIsStable(t *testing.T) {
 func past(g *GI, uuid uint64) bool {
 	return uuid == g.Bitmap || uuid == g.History[0] || uuid == g.History[1]
 }
+
+// TestHistoryKeepsDifferentGenerations: what comes again moves to the front, and pushes nothing out.
+func TestHistoryKeepsDifferentGenerations(t *testing.T) {
+	var h [HistoryLen]uint64
+	pushHistory(&h, tX)
+	for range HistoryLen {
+		pushHistory(&h, tC)
+		pushHistory(&h, tB|1)
+		pushHistory(&h, tC|1)
+		pushHistory(&h, tB)
+	}
+	if want := [HistoryLen]uint64{tB, tC | 1, tX}; h != want {
+		t.Errorf("%x, not %x", h, want)
+	}
+	for i := range uint64(HistoryLen) {
+		pushHistory(&h, tX1+i<<1)
+	}
+	if h[0] != tX1+(HistoryLen-1)<<1 || h[HistoryLen-1] != tX1 {
+		t.Errorf("%x", h)
+	}
+}
