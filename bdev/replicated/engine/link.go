@@ -117,6 +117,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	if e.role == Primary && wasMirror {
 		e.rotate()
 	}
+	p.gen = 0 // from now on it may be of any, and so may this node
 	e.recheck()
 	list := p.reads
 	p.reads = nil

@@ -159,3 +159,17 @@ func TestGenerationAfterAnother(t *testing.T) {
 		}
 	}
 }
+
+// TestGenerationOfALostPeer: what a peer had when its connection ended says nothing about what is marked for it here, once this
+// node has taken over the data of another.
+func TestGenerationOfALostPeer(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, 0x100
+	drain(t, e, e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil))
+	e.super.Current, e.role = 0x200, Primary
+	e.rotate()
+	if b := e.super.Rows[0].Bitmap; b != 0x200 {
+		t.Errorf("changes count as collected since %#x", b)
+	}
+}
