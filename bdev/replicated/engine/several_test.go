@@ -210,3 +210,17 @@ func sentTo(e *Engine, row int, m MsgType) (n int) {
 	}
 	return n
 }
+
+// TestCopyOnLostDisks: what was written to disks that are gone is no copy.
+func TestCopyOnLostDisks(t *testing.T) {
+	e := withPeers(t, 2)
+	o := e.newOp(opWrite)
+	o.localDone, o.localOK = true, true
+	if !e.localCounts(o) {
+		t.Error("the copy on a good disk does not count")
+	}
+	e.diskFailed()
+	if e.localCounts(o) {
+		t.Error("the copy on a lost disk counts")
+	}
+}
