@@ -25,6 +25,7 @@ func (s *Sim) recovery() {
 	}
 	s.resumeAll()
 	if !s.untilHealthy(60e9) {
+		s.checkResyncsEnd()
 		for try := range 12 {
 			if n := s.roleHolder(); n != nil && try > 4 {
 				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
@@ -44,6 +45,18 @@ func (s *Sim) recovery() {
 		return
 	}
 	s.finalCheck()
+}
+
+// checkResyncsEnd: without faults every resync comes to its end, whatever else may need the operator. A minute is enough for the
+// slowest of them.
+func (s *Sim) checkResyncsEnd() {
+	for _, n := range s.nodes {
+		for j := range s.nodes {
+			if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn > engine.Connected {
+				s.violate("a resync does not end: %s", s.describe())
+			}
+		}
+	}
 }
 
 // resumeAll ends every pause.
