@@ -33,6 +33,9 @@ func (c *conn) Header(h *BHS, ahs []byte) bool {
 		return c.refuse(h, f)
 	}
 	if c.state != connRunning {
+		if c.state != connEnding { // A cold reset has the same effect.
+			c.local.count(countBehindEnd)
+		}
 		return c.state != connEnding // RFC 7143 11.14: nothing counts any more behind a Logout Request
 	}
 	if h.Opcode() == OpDataOut {

@@ -65,6 +65,7 @@ const (
 	countWaitTimeout
 	countIgnoredCmdSN
 	countCmdSNGap
+	countBehindEnd
 	countStrayDataOut
 	countDataOutOrder
 	countTooManyImmediate
@@ -98,6 +99,7 @@ var counterNames = [counterCount]string{
 	countWaitTimeout:       "login_waits_given_up",
 	countIgnoredCmdSN:      "commands_outside_window",
 	countCmdSNGap:          "command_gaps",
+	countBehindEnd:         "requests_behind_the_end",
 	countStrayDataOut:      "stray_data_out",
 	countDataOutOrder:      "data_out_out_of_order",
 	countTooManyImmediate:  "too_many_immediate",

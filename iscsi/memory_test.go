@@ -8,6 +8,7 @@ import (
 
 	"pollux/iscsi"
 	"pollux/iscsi/initiator"
+	"pollux/reactor/iobuf"
 )
 
 // hoard logs in peers that fill their windows with writes and then do nothing more.
@@ -83,4 +84,31 @@ func TestLargeTasksWaitForMemory(t *testing.T) {
 		t.Errorf("%d commands are left, %d have waited for memory; session: %v", left, g.server.Counted("waits_for_memory"), h.reason)
 	}
 	g.close()
+}
+
+// TestWindowsOfAllSessionsFit: what max_sessions sessions may send unasked, each its whole command window, fits the memory, unless a window is a
+// single command; and no window is smaller than it has to be.
+func TestWindowsOfAllSessionsFit(t *testing.T) {
+	for _, sessions := range []uint32{1, 16, 128, 1000, 8000} {
+		for _, burst := range []uint32{512, 8 << 10, 64 << 10, 256 << 10} {
+			g := newRig(t, 2, func(o *iscsi.Options, _ *iscsi.TargetSpec) {
+				o.MaxSessions, o.FirstBurstLength, o.MaxQueueDepth = sessions, burst, iscsi.QueueDepthMax
+			})
+			p := g.connect(0)
+			rsp := enter(p, func(q *iscsi.PDU) {
+				q.Data = bytes.Replace(q.Data, []byte("FirstBurstLength=8192"), fmt.Appendf(nil, "FirstBurstLength=%d", burst), 1)
+				q.Data = bytes.Replace(q.Data, []byte("MaxBurstLength=16384"), []byte("MaxBurstLength=262144"), 1)
+			})
+			window := int64(rsp.MaxCmdSN() - rsp.ExpCmdSN() + 1)
+			limit := g.Reactors[0].Buffers().Limit()
+			all := func(window int64) int64 { return window * max(int64(burst), iobuf.MinSize) * int64(sessions) }
+			if window < 1 || window > 1 && all(window) > limit {
+				t.Errorf("%d sessions, first burst %d: windows of %d are %d bytes of %d", sessions, burst, window, all(window), limit)
+			}
+			if window < iscsi.QueueDepthMax && all(window+1) < limit/3 {
+				t.Errorf("%d sessions, first burst %d: windows of %d leave much of %d bytes", sessions, burst, window, limit)
+			}
+			g.close()
+		}
+	}
 }

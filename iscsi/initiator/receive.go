@@ -67,6 +67,9 @@ func (s *Session) updateWindow(h *iscsi.BHS) {
 	if iscsi.SerialLess(last, exp-1) {
 		return
 	}
+	if s.Config.Strict && (iscsi.SerialLess(exp, s.expCmdSN) || iscsi.SerialLess(last, s.maxCmdSN)) {
+		s.violate("ExpCmdSN %#x, MaxCmdSN %#x after %#x, %#x", exp, last, s.expCmdSN, s.maxCmdSN)
+	}
 	s.expCmdSN = iscsi.SerialMax(s.expCmdSN, exp)
 	if iscsi.SerialLess(s.maxCmdSN, last) {
 		s.maxCmdSN = last

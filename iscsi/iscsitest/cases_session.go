@@ -14,9 +14,9 @@ var InSession = loggedIn([]Case{
 	{Name: "Text Request final and going on", Play: request(iscsi.OpText, func(p *iscsi.PDU) { p.SetContinue(true); p.SetTargetTransferTag(iscsi.ReservedTag) }), Want: rejected(iscsi.RejectInvalidField)},
 	{Name: "Logout Request with data", Play: request(iscsi.OpLogout, func(p *iscsi.PDU) { p.Data = []byte("bye.") }), Want: rejected(iscsi.RejectInvalidField)},
 	{Name: "task management with data", Play: request(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetFunction(1); p.Data = make([]byte, 8) }), Want: rejected(iscsi.RejectInvalidField)},
-	{Name: "unknown task management function", Play: request(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetFunction(0x55) }), Want: answered},
-	{Name: "task reassignment", Play: request(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetFunction(iscsi.TMFFunctionTaskReassign) }), Want: answered},
-	{Name: "unknown key", Play: request(iscsi.OpText, func(p *iscsi.PDU) {
+	{Name: "unknown task management function", Allowed: true, Play: request(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetFunction(0x55) }), Want: answered},
+	{Name: "task reassignment", Allowed: true, Play: request(iscsi.OpTaskManagement, func(p *iscsi.PDU) { p.SetFunction(iscsi.TMFFunctionTaskReassign) }), Want: answered},
+	{Name: "unknown key", Allowed: true, Play: request(iscsi.OpText, func(p *iscsi.PDU) {
 		p.SetTargetTransferTag(iscsi.ReservedTag)
 		p.Data = iscsi.AppendPair(nil, "X-com.example.nonsense", "1")
 	}), Want: answered},
@@ -31,10 +31,10 @@ var InSession = loggedIn([]Case{
 	{Name: "read with data", Play: request(iscsi.OpSCSICommand, func(p *iscsi.PDU) { p.SetRead(true); p.Data = make([]byte, 512) }), Want: rejected(iscsi.RejectInvalidField)},
 	{Name: "command with an unknown additional header", Play: request(iscsi.OpSCSICommand, func(p *iscsi.PDU) { p.AHS = []byte{0, 1, 0x3f, 0} }), Want: rejected(iscsi.RejectInvalidField)},
 	{Name: "command with additional header beyond its end", Play: request(iscsi.OpSCSICommand, func(p *iscsi.PDU) { p.AHS = []byte{0xff, 0xff, 1, 0} }), Want: rejected(iscsi.RejectInvalidField)},
-	{Name: "command to no LUN", Play: func(p *Peer, _ *Stage) error {
+	{Name: "command to no LUN", Allowed: true, Play: func(p *Peer, _ *Stage) error {
 		return p.Send(p.Command(0x3fff<<48, make([]byte, 6), 0, false))
 	}, Want: checkCondition(keyIllegalRequest)},
-	{Name: "unknown operation code", Play: func(p *Peer, s *Stage) error { return p.Send(p.Command(s.LUN, []byte{0xff}, 0, false)) }, Want: checkCondition(keyIllegalRequest)},
+	{Name: "unknown operation code", Allowed: true, Play: func(p *Peer, s *Stage) error { return p.Send(p.Command(s.LUN, []byte{0xff}, 0, false)) }, Want: checkCondition(keyIllegalRequest)},
 	{Name: "CmdSN beyond the window", Play: func(p *Peer, s *Stage) error {
 		pdu := p.Command(s.LUN, make([]byte, 6), 0, false)
 		pdu.SetCmdSN(pdu.CmdSN() + 0x10000)
@@ -47,7 +47,7 @@ var InSession = loggedIn([]Case{
 		p.CmdSN--
 		return p.Send(pdu)
 	}, Want: silence},
-	{Name: "tag in use", Play: tagInUse, Want: answered},
+	{Name: "tag in use", Allowed: true, Play: tagInUse, Want: answered},
 
 	{Name: "immediate data not agreed on", Offer: noImmediate, Play: write(1, func(p *iscsi.PDU, s *Stage) { p.Data = make([]byte, s.Block) }), Want: rejected(iscsi.RejectProtocolError)},
 	{Name: "immediate data beyond FirstBurstLength", Offer: func(p *iscsi.Params) { p.FirstBurstLength = 512 }, Play: write(8, func(p *iscsi.PDU, _ *Stage) { p.Data = make([]byte, 1024) }), Want: rejected(iscsi.RejectProtocolError)},

@@ -52,6 +52,8 @@ type Case struct {
 	Offer    func(*iscsi.Params)
 	Play     func(*Peer, *Stage) error
 	Want     Answer
+	// Allowed by the protocol, which has an answer for it: a target need not count it.
+	Allowed bool
 }
 
 // Stage is what a case may need to know.

@@ -18,6 +18,7 @@ const (
 	hoardMemory    = 64 << 20 // --max-data-memory
 	hoardBlocks    = 256      // of each write
 	hoardImmediate = 32 << 10 // FirstBurstLength: of its bytes that come with the command
+	sessionMemory  = 32 << 10 // of a session beside its data: connection, nexus, tasks, and what the collector has not seen yet
 )
 
 // TestHoarders: 1,000 sessions fill their command windows with immediate data and answer no R2T. The target's buffers stay within
@@ -34,6 +35,10 @@ func TestHoarders(t *testing.T) {
 				LUN:     uint64(server.LUN(0)) << 48, Block: blockSize,
 			}
 			honest := newHonest(t, s)
+			before, _, err := server.ResidentMemory()
+			if err != nil {
+				t.Fatal(err)
+			}
 			for i := range hoarders {
 				hoard(t, s, i)
 				if i%10 == 0 {
@@ -47,6 +52,14 @@ func TestHoarders(t *testing.T) {
 			if events["waits_for_memory"]+events["task_set_full"] == 0 {
 				t.Errorf("nobody was kept waiting for memory, so nothing was shown: %v", events)
 			}
+			_, most, err := server.ResidentMemory()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if bound := int64(hoardMemory + hoarders*sessionMemory); most-before > bound {
+				t.Errorf("the process has grown from %d to %d bytes, the bound is %d", before, most, bound)
+			}
+			t.Logf("resident: %d MiB before, %d MiB at the most", before>>20, most>>20)
 		})
 	}
 }

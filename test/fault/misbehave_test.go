@@ -46,14 +46,19 @@ func newHonest(t *testing.T, s *iscsitest.Stage) *iscsitest.Honest {
 	return h
 }
 
+// TestMisbehaviour plays the tables. What is refused or ends a connection is counted by its cause.
 func TestMisbehaviour(t *testing.T) {
-	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+	serve(t, func(t *testing.T, server *target.Server, s *iscsitest.Stage) {
 		honest := newHonest(t, s)
 		for _, list := range [][]iscsitest.Case{iscsitest.BeforeLogin, iscsitest.InSession} {
 			for _, c := range list {
 				t.Run(c.Name, func(t *testing.T) {
+					before := misdeeds(t, server)
 					if err := c.Run(s); err != nil {
 						t.Error(err)
+					}
+					if after := misdeeds(t, server); after == before && !c.Allowed {
+						t.Errorf("nothing is counted (%d so far)", before)
 					}
 					if err := honest.Check(); err != nil {
 						t.Fatalf("an honest session notices: %v", err)
@@ -62,6 +67,29 @@ func TestMisbehaviour(t *testing.T) {
 			}
 		}
 	})
+}
+
+// misdeeds is the sum of all counters of what peers do wrong.
+func misdeeds(t *testing.T, server *target.Server) (sum int) {
+	t.Helper()
+	var counters struct {
+		Events map[string]int `json:"events"`
+		Faults map[string]int `json:"faults"`
+	}
+	if err := server.RPC("iscsi_get_counters", nil, &counters); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range counters.Faults {
+		sum += n
+	}
+	for name, n := range counters.Events {
+		switch name {
+		case "connections_accepted", "sessions_opened", "tasks_aborted", "rejects_sent", "waits_for_memory", "sessions_failed":
+		default:
+			sum += n
+		}
+	}
+	return sum
 }
 
 func TestConnectionsThatEndAnywhere(t *testing.T) {

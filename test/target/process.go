@@ -120,3 +120,18 @@ func (p *process) cpuTime() (time.Duration, error) {
 	const ticksPerSecond = 100 // USER_HZ of every Linux port that Go has
 	return time.Duration(ticks) * time.Second / ticksPerSecond, nil
 }
+
+// memory is a field of /proc/PID/status, such as VmHWM, in bytes.
+func (p *process) memory(field string) (int64, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		return 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, field+":"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("/proc/PID/status has no %s", field)
+}

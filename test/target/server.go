@@ -223,6 +223,15 @@ func (s *Server) credentials(node string) string {
 // CPUTime is the processor time that the kernel has charged to the server so far.
 func (s *Server) CPUTime() (time.Duration, error) { return s.proc.cpuTime() }
 
+// ResidentMemory is what the kernel counts as the process's memory, and the most that it ever was, in bytes.
+func (s *Server) ResidentMemory() (now, most int64, err error) {
+	if now, err = s.proc.memory("VmRSS"); err != nil {
+		return 0, 0, err
+	}
+	most, err = s.proc.memory("VmHWM")
+	return now, most, err
+}
+
 // RPC calls a method of Pollux; result may be nil.
 func (s *Server) RPC(method string, params, result any) error {
 	if s.cfg.Kind != Pollux {

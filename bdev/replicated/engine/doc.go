@@ -48,7 +48,8 @@
 //
 //	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion or by loss; the peers
 //	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
-//	            from then on what these miss. A Primary whose own data is not good (diskless, or a target) lets them start it
+//	            from then on what these miss. Two that follow one another closely are told one after the
+//	            other. A Primary whose own data is not good (diskless, or a target) lets them start it
 //	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
 //	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the
 //	            source takes over other data before the end, it forgets what it began: then everything is copied (rule 81)
@@ -57,7 +58,8 @@
 //	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed
 //	            drops it, and the comparison is repeated
 //	in sync     the source tells the others in sync with it that the target is, and the target who confirmed: no resync is
-//	            needed between them. Two that have copied within one generation from different sources are resynced
+//	            needed between them. Two that have copied within one generation from different sources are resynced,
+//	            and so are two of which one has copied from a third before it had heard of the end of their own resync
 //	lost        when a Primary is lost, its last writes may be on some nodes only. A Secondary remembers what the Primary has not
 //	            called settled, marks it towards everybody and is compared again; of two with the same generation (rule 42) the
 //	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed

@@ -117,6 +117,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	if e.role == Primary && wasMirror {
 		e.rotate()
 	}
+	p.gen = 0 // from now on it may be of any, and so may this node
 	e.recheck()
 	list := p.reads
 	p.reads = nil
@@ -283,10 +284,18 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 	if !e.hasDisk() && (e.role == Secondary || !e.severalPeers()) {
 		e.exposed = m.UUID
 	}
-	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary &&
-		m.Block&uuidMask == e.super.Current&uuidMask {
-		e.followGeneration(p, m)
-		return
+	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary {
+		switch uuidMask & e.super.Current {
+		case uuidMask & m.Block:
+			e.followGeneration(p, m)
+			return
+		case uuidMask & m.UUID:
+		default:
+			if e.severalPeers() {
+				e.resetLink(p) // it takes this node for one of another generation: compare
+				return
+			}
+		}
 	}
 	if p.isTarget() {
 		pushHistory(&p.sourceHistory, m.Block) // it ends in the new generation

@@ -17,7 +17,7 @@ type peer struct {
 	waits         bool               // compared, but nothing can follow from it before one side has changed; see several.go
 	open          []openWrite        // of the peer as Primary, which other nodes may not have
 	discard       bool               // the operator gave up this node's changes
-	gen           uint64             // generation that the peer is known to have
+	gen           uint64             // generation that the connected peer is known to have
 	told          uint64             // the last one that it was lent and has yet to store; 0 is none
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	missed        bool               // it could not store a write

@@ -102,3 +102,74 @@ func TestGenerationsAreToldOneByOne(t *testing.T) {
 		t.Errorf("the peer has %#x of %#x and left-out nodes %b", at, e.super.Current, names)
 	}
 }
+
+// TestGrowthOfAShortBlock: the last block was not a whole one, and the rest of it is new.
+func TestGrowthOfAShortBlock(t *testing.T) {
+	e := withPeers(t, 2)
+	e.resize(62<<testShift+512, true)
+	e.resize(64<<testShift, false)
+	for b, want := range map[uint64]bool{61: false, 62: true, 63: true} {
+		if got := e.bits[0].test(b); got != want {
+			t.Errorf("block %d is marked: %v", b, got)
+		}
+	}
+}
+
+// TestRefusedWriteKeepsTheResync: a target refuses a mirrored write of an old fencing epoch. Its resync has not copied that.
+func TestRefusedWriteKeepsTheResync(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role = true, SyncTarget, UpToDate, Primary
+	e.disk, e.super.Fence = Inconsistent, 2
+	e.onData(p, &Msg{Type: MsgData, Off: 5 << testShift, Len: 1 << testShift, Fence: 1})
+	if !e.bits[0].test(5) {
+		t.Error("the resync may end without the write")
+	}
+}
+
+// TestResyncWaitsForALentGeneration: a Primary that is a target has lent its source a generation. It ends in that one.
+func TestResyncWaitsForALentGeneration(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.link, p.conn, p.disk, p.gen, p.told = true, 1, SyncTarget, UpToDate, 0x200, 0x300
+	p.uuidWait, e.rotating = 1, 1
+	e.role, e.disk = Primary, Inconsistent
+	e.pullMore(p)
+	if p.sync.finishing {
+		t.Error("the resync ends in the generation before")
+	}
+	drain(t, e, e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgUUIDsAck, UUID: 0x300}}, nil))
+	if p.conn != Connected || e.super.Current&uuidMask != 0x300 {
+		t.Errorf("the link is %v, the generation %#x", p.conn, e.super.Current)
+	}
+}
+
+// TestGenerationAfterAnother: a new generation follows the one that a node has. What follows another one is compared.
+func TestGenerationAfterAnother(t *testing.T) {
+	for _, c := range []struct {
+		old, young, want uint64
+		conn             Conn
+	}{{0x100, 0x200, 0x200, Connected}, {0x80, 0x200, 0x100, WFConnection}, {0x80, 0x100, 0x100, Connected}} {
+		e := withPeers(t, 2)
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.role = true, Connected, UpToDate, Primary
+		e.onUUIDs(p, &Msg{Type: MsgUUIDs, UUID: c.young, Block: c.old, Count: 1 << 2})
+		if e.super.Current != c.want || p.conn != c.conn {
+			t.Errorf("%#x after %#x: the link is %v, the generation %#x", c.young, c.old, p.conn, e.super.Current)
+		}
+	}
+}
+
+// TestGenerationOfALostPeer: what a peer had when its connection ended says nothing about what is marked for it here, once this
+// node has taken over the data of another.
+func TestGenerationOfALostPeer(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, 0x100
+	drain(t, e, e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil))
+	e.super.Current, e.role = 0x200, Primary
+	e.rotate()
+	if b := e.super.Rows[0].Bitmap; b != 0x200 {
+		t.Errorf("changes count as collected since %#x", b)
+	}
+}
