@@ -30,7 +30,7 @@ type Engine struct {
 	epochWrites      uint32
 
 	held       opQueue // admitted by nothing yet
-	parked     opQueue // hold their range and extents, wait for a state change
+	parked     opQueue // hold their range, and extents unless they are stalled; wait for a state change
 	flushes    []*op   // of the front end, under way
 	noSource   []*op   // reads that found no replica with good data
 	granted    []*op   // scratch

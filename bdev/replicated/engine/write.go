@@ -154,6 +154,9 @@ func (e *Engine) runParked() {
 			e.failRequest(o)
 			continue
 		}
+		if e.hasDisk() && !e.getExtents(o) {
+			continue // it had given them back; it comes here again with them
+		}
 		e.submit(o)
 	}
 }
