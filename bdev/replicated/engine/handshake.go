@@ -92,7 +92,7 @@ func compareOf(p *peer) compareInput {
 func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
-		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
+		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask && !e.mutated(MutDisklessAnyData) {
 			switch {
 			case e.role == Primary && e.severalPeers():
 				e.wait(p) // a third node has what it lacks
@@ -105,7 +105,7 @@ func (e *Engine) connectDiskless(p *peer) {
 		e.exposed = theirs.GI.Current
 	}
 	if theirs.State.Role == Primary && theirs.State.Disk < Inconsistent && mine.State.Disk >= Inconsistent &&
-		theirs.GI.Current != 0 && theirs.GI.Current&uuidMask != e.super.Current&uuidMask {
+		theirs.GI.Current != 0 && theirs.GI.Current&uuidMask != e.super.Current&uuidMask && !e.mutated(MutDisklessAnyData) {
 		if e.severalPeers() {
 			e.wait(p)
 			return
