@@ -29,7 +29,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"switchover", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.switchover() }, nil},
 		{"command", 4, func(s *Sim, n *node, _ *wire, _ bool) { s.operate(n) }, nil},
 		{"repair", 4, (*Sim).repair, nil},
-		{"forced second Primary", 6, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
+		{"forced second Primary", 8, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
 		{"legs", 5, func(s *Sim, n *node, _ *wire, power bool) { s.hurtLegs(n, power) }, hasLegs},
 		{"crash after the loss of a leg", 2, func(s *Sim, n *node, _ *wire, power bool) { s.crashAfterLegLoss(n, power) }, hasLegs},
 		{"decay", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.decay(n) }, nil},

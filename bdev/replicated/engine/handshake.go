@@ -155,7 +155,8 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	if v == Unrelated {
 		return v, "unrelated data"
 	}
-	peerMissed := v > 0 && in.mine.Current&uuidMask != in.peer.Current&uuidMask || v == SplitBrain
+	// What a node has written alone after a resync whose end it missed is in the bitmap of its old generation; the missing leg may have that.
+	peerMissed := v > 0 && (in.mine.Current&uuidMask != in.peer.Current&uuidMask || in.mine.Bitmap != 0) || v == SplitBrain
 	if peerMissed && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
 		return v, "a leg is missing that may have what the peer has not"
 	}
