@@ -1,6 +1,7 @@
 package bdev
 
 import (
+	"errors"
 	"fmt"
 	"math/bits"
 	"sync"
@@ -86,9 +87,12 @@ func (d *Device) Supports(op Op) bool    { return d.can[op] } // by the module o
 func (d *Device) Home() *reactor.Reactor { return d.home }    // serialises what the channels share
 func (d *Device) Created() time.Time     { return d.created }
 
+// ResizeTimeout is how long a device that becomes smaller waits for the module to answer what is in flight beyond the new end.
+const ResizeTimeout = 10 * time.Second
+
 // Resize tells everybody the new size; it returns when every channel and desc has learned of it, and nothing is in flight beyond a
-// smaller one, so that the module may then let go of what it kept there. A module that grows must be ready for the new size
-// before. Control plane.
+// smaller one, so that the module may then let go of what it kept there. With ErrUnanswered something still is, and it must not: the size is
+// the new one all the same. A module that grows must be ready for the new size before. Control plane.
 func (d *Device) Resize(blocks uint64) error {
 	if blocks == 0 || blocks > SizeMax>>d.shift {
 		return fmt.Errorf("bdev %s: resize to %d blocks: %w", d.Name(), blocks, syscall.EINVAL)
@@ -103,14 +107,15 @@ func (d *Device) Resize(blocks uint64) error {
 	if err := d.registry.group.Each(d.resizeLane); err != nil {
 		return err
 	}
+	var err error
 	if blocks < old && !Mutated(MutateShrinkNotDrained) {
-		if err := d.drainRange(blocks, old-blocks); err != nil {
+		if err = d.drainRange(blocks, old-blocks); err != nil && !errors.Is(err, ErrUnanswered) {
 			return err
 		}
 	}
 	d.registry.announce(d, EventResize)
 	d.registry.tellFollowers(ChangeResize, d)
-	return nil
+	return err
 }
 
 // TellWritesLost tells everybody that writes which were not flushed may be gone: a module that does not take the target with it
@@ -124,15 +129,34 @@ func (d *Device) resizeLane(r *reactor.Reactor) {
 	}
 }
 
-// drainRange returns when nothing that was in flight before touches the range. Control plane.
+// drainRange returns when nothing that was in flight before touches the range, or after ResizeTimeout. Control plane.
 func (d *Device) drainRange(lba, blocks uint64) error {
-	return d.home.Do(func(done func()) {
+	drained := false
+	err := d.home.Do(func(done func()) {
 		var k RangeLock
 		var granted, released reactor.Message
+		var timer reactor.Timer
+		late := false
+		timer.Bind(d.home, func() {
+			late = true
+			done()
+		})
 		granted.Bind(func() { k.unlock(&released) })
-		released.Bind(done)
+		released.Bind(func() {
+			if late {
+				return
+			}
+			timer.Stop()
+			drained = true
+			done()
+		})
+		timer.Start(ResizeTimeout)
 		d.lanes[d.home.ID()].lock(&k, nil, lba, blocks, &granted)
 	})
+	if err != nil || drained {
+		return err
+	}
+	return fmt.Errorf("bdev %s has the new size, and requests in flight beyond it: %w after %v; see to what it stands on", d.Name(), ErrUnanswered, ResizeTimeout)
 }
 
 // removeLane refuses new requests on r and ends those that the module does not have (on r).

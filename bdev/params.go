@@ -14,15 +14,19 @@ type NameParams struct {
 	Name string `json:"name"`
 }
 
-// HandleDelete registers a module's method that removes a device by its name. A device that does not answer is busy: -16.
+// HandleDelete registers a module's method that removes a device by its name.
 func HandleDelete(s *rpc.Server, method string, remove func(name string) error, aliases ...string) *rpc.Method {
 	return rpc.Handle(s, rpc.Runtime, method, func(_ context.Context, p NameParams) (rpc.None, error) {
-		err := remove(p.Name)
-		if errors.Is(err, ErrUnanswered) {
-			err = rpc.Busy("%s", err)
-		}
-		return rpc.None{}, err
+		return rpc.None{}, Busy(remove(p.Name))
 	}, aliases...).Waits()
+}
+
+// Busy is an error as a method answers it: that of a device that does not answer is -16.
+func Busy(err error) error {
+	if errors.Is(err, ErrUnanswered) {
+		return rpc.Busy("%s", err)
+	}
+	return err
 }
 
 // LookupOf finds a device of a module: one whose backend is a B. kind is what such devices are called. Errors: ENODEV.

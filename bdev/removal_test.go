@@ -151,6 +151,43 @@ func TestRemovalUnderAClaim(t *testing.T) {
 	}
 }
 
+// TestShrinkOfAHungDevice: a smaller size waits so long for what is in flight beyond it, and holds all the same.
+func TestShrinkOfAHungDevice(t *testing.T) {
+	for _, answers := range []time.Duration{bdev.ResizeTimeout - 1, bdev.ResizeTimeout + 1} {
+		h := newHungEnv(bdevtest.NewEnv(t, 2))
+		var told []bdev.Event
+		h.Open(0, "base", bdev.OpenOptions{Event: func(e bdev.Event) { told = append(told, e) }})
+		ops := h.hang("base", 3) // at blocks 0, 1 and 2
+		var timer reactor.Timer
+		r := h.World.Reactors[0]
+		timer.Bind(r, h.disk.ReleaseAll)
+		if err := r.Call(func() { timer.Start(answers) }); err != nil {
+			t.Fatal(err)
+		}
+		d, err := h.Registry.Lookup("base")
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = d.Resize(2)
+		if late := answers > bdev.ResizeTimeout; late != errors.Is(err, bdev.ErrUnanswered) || late != (ops[2].Ended == 0) {
+			t.Errorf("answered after %v: the write beyond has ended %d times; %v", answers, ops[2].Ended, err)
+		}
+		if d.Blocks() != 2 || !slices.Equal(told, []bdev.Event{bdev.EventResize}) {
+			t.Errorf("answered after %v: %d blocks, told %v", answers, d.Blocks(), told)
+		}
+		h.World.Advance(time.Second)
+		h.disk.Hold = false
+		if err := d.Resize(64); err != nil {
+			t.Error(err)
+		}
+		c := h.Open(1, "base", bdev.OpenOptions{Write: true})
+		h.Want(c.Do(bdev.Request{Op: bdev.OpWrite, LBA: 2, Blocks: 1, Data: [][]byte{h.Memory(512)}}), bdev.StatusOK)
+		if err := h.Registry.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // stuckDisk is a disk whose module does not let go of it until it may.
 type stuckDisk struct {
 	bdevtest.Disk

@@ -23,7 +23,7 @@ func (g *Registry) OpenBase(base, module, name string) (*Base, error) {
 			}
 		case EventResize:
 			if d, err := g.Lookup(name); err == nil {
-				_ = d.Resize(b.desc.dev.Blocks()) // Only a size of 0 is refused, which no device has.
+				_ = d.Resize(b.desc.dev.Blocks()) // Who asked for it hears of what is in flight below.
 			}
 		case EventWritesLost:
 			if d, err := g.Lookup(name); err == nil {

@@ -127,6 +127,50 @@ func TestVanishedPeerIsNoticed(t *testing.T) {
 	g.close()
 }
 
+// TestPeerVanishesUnderCommands: a peer that is gone without a word has writes that wait for their data. They are aborted when it does not answer
+// a NOP-In, and its session is kept for DefaultTime2Retain and no longer.
+func TestPeerVanishesUnderCommands(t *testing.T) {
+	g := newRig(t, 1, func(o *iscsi.Options, _ *iscsi.TargetSpec) { o.NOPTimeout, o.NOPInInterval = 10, 5 })
+	p := g.connect(0)
+	rsp := enter(p, func(q *iscsi.PDU) { q.Data = iscsi.AppendPair(q.Data, "DefaultTime2Retain", "20") })
+	settleAttentions(p)
+	const writes = 3
+	for i := range uint32(writes) {
+		var w iscsi.PDU
+		w.Clear(iscsi.OpSCSICommand)
+		w.SetFinal(true)
+		w.SetWrite(true)
+		w.SetCDB(rw(opWrite10, int(i)*64, 64).CDB[:])
+		w.SetExpectedDataTransferLength(64 * rigBlockSize)
+		w.SetInitiatorTaskTag(0x100 + i)
+		w.SetCmdSN(rsp.ExpCmdSN() + 4 + i)
+		p.send(&w)
+	}
+	g.Run()
+	for range 600 {
+		if g.server.Counted("nop_timeouts") > 0 {
+			break
+		}
+		if g.server.Running() != 1 {
+			t.Fatal("given up before a NOP-In has been without an answer")
+		}
+		g.Advance(time.Second)
+	}
+	g.wantCounted(map[string]uint64{"nop_timeouts": 1, "tasks_aborted": writes, "sessions_failed": 1})
+	g.wantStates("after the loss", "FAILED")
+	g.Advance(retained - 2*time.Second)
+	g.wantStates("within the time", "FAILED")
+	g.Advance(3 * time.Second)
+	g.wantStates("after the time")
+	g.wantCounted(map[string]uint64{"sessions_expired": 1})
+	h := g.newHost(0, nil).open(0).ready()
+	r := readOf(0, 3*64)
+	if h.good(r); !bytes.Equal(r.In, make([]byte, 3*64*rigBlockSize)) {
+		t.Error("something of the writes has reached the disk")
+	}
+	g.close()
+}
+
 func TestPeerThatDoesNotReadIsGivenUp(t *testing.T) {
 	g := newRig(t, 1, nil)
 	p := g.connect(0)

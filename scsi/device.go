@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"pollux/bdev"
 	"pollux/reactor"
@@ -264,30 +265,38 @@ func (l *LUN) event(e bdev.Event) {
 	}
 }
 
+// EventTimeout is how long the news of a device wait to be known to every nexus, which a change under way may hold up that waits for the device. Then
+// they become known later.
+const EventTimeout = 10 * time.Second
+
 // writesLost tells every nexus what it would hear after a power failure (SBC-4 4.15), and returns when it will.
 func (l *LUN) writesLost() {
-	_ = l.home.Do(func(done func()) { // A group that has ended has no nexuses.
-		l.ask(&change{
-			from:  l.home,
-			apply: func(*state) effect { return effect{attend: everybody(attentionPowerOn, nil)} },
-			done:  func(effect) { done() },
-		})
-	})
+	l.announce(func(*state) effect { return effect{attend: everybody(attentionPowerOn, nil)} })
 }
 
 // resized makes the new capacity known to every nexus, and returns when it is.
 func (l *LUN) resized() {
-	blocks := l.desc.Device().Blocks()
+	l.announce(func(old *state) effect {
+		next := *old
+		next.blocks = l.desc.Device().Blocks()
+		return effect{next: &next, attend: everybody(attentionCapacityChanged, nil)}
+	})
+}
+
+// announce makes a change of the control plane, and returns when it is made or after EventTimeout.
+func (l *LUN) announce(apply func(*state) effect) {
 	_ = l.home.Do(func(done func()) { // A group that has ended has no nexuses.
-		l.ask(&change{
-			from: l.home,
-			apply: func(old *state) effect {
-				next := *old
-				next.blocks = blocks
-				return effect{next: &next, attend: everybody(attentionCapacityChanged, nil)}
-			},
-			done: func(effect) { done() },
-		})
+		var timer reactor.Timer
+		over := func() {
+			if done != nil {
+				timer.Stop()
+				done()
+				done = nil
+			}
+		}
+		timer.Bind(l.home, over)
+		timer.Start(EventTimeout)
+		l.ask(&change{from: l.home, apply: apply, done: func(effect) { over() }})
 	})
 }
 

@@ -3,6 +3,9 @@ package scsi
 import (
 	"errors"
 	"testing"
+	"time"
+
+	"pollux/bdev"
 )
 
 // TestChangesThatWaitAreBounded: resets wait in line behind one that a device holds up; one more than the bound is rejected at once.
@@ -102,4 +105,40 @@ func TestDeviceWithAHungLUN(t *testing.T) {
 	}
 	b.must(b.dev.Close())
 	b.must(b.reg.Unregister("Disk0"))
+}
+
+// TestNewsOfAHungDevice: a new size that a reset holds up, which waits for the device, keeps nobody waiting for long, neither who resizes nor who
+// removes the device after that; it becomes known when the device has answered.
+func TestNewsOfAHungDevice(t *testing.T) {
+	for _, removed := range []bool{false, true} {
+		b := newBench(t, 2)
+		n, o := b.open(1, "a"), b.open(0, "b")
+		b.disk.held = true
+		w := n.write(1, 'w').start()
+		_, reset := o.startManage(FunctionLogicalUnitReset, 0, 0)
+		b.w.Run()
+		d, err := b.reg.Lookup("Disk0")
+		b.must(err)
+		b.disk.data = append(b.disk.data, make([]byte, 100*benchBlock)...)
+		before := b.w.Nanos()
+		b.must(d.Resize(benchBlocks + 100))
+		if took := time.Duration(b.w.Nanos() - before); took != EventTimeout || *reset {
+			t.Errorf("after %v; the reset has answered: %v", took, *reset)
+		}
+		if removed {
+			if err := b.reg.Unregister("Disk0"); !errors.Is(err, ErrUnanswered) || b.w.Nanos()-before != int64(EventTimeout+bdev.RemovalTimeout) {
+				t.Errorf("removed after %v: %v", time.Duration(b.w.Nanos()-before), err)
+			}
+			b.release()
+			n.lun(0, tur).wantSense(senseLUNNotSupported)
+			continue
+		}
+		b.release()
+		if !*reset || w.finished != 1 {
+			t.Errorf("the reset has answered: %v; the write has ended %d times", *reset, w.finished)
+		}
+		o.lun(0, tur).wantSense(attentionReset)
+		o.lun(0, tur).wantSense(attentionCapacityChanged)
+		o.cmd(cdb10(0x28, 0, benchBlocks+99, 1), nil)
+	}
 }

@@ -3,6 +3,7 @@ package aio
 import (
 	"fmt"
 	"syscall"
+	"time"
 
 	"pollux/bdev"
 )
@@ -20,6 +21,9 @@ type Options struct {
 	Fallocate bool
 	UUID      [16]byte // zero: derived from the name
 }
+
+// SyncTimeout is how long a rescan waits for the file's size to be durable. A disk that is slow and works may need many seconds.
+const SyncTimeout = 30 * time.Second
 
 // Module makes devices of files. Control plane.
 type Module struct{ registry *bdev.Registry }
@@ -75,7 +79,7 @@ func (m *Module) Delete(name string) error {
 	return m.registry.Unregister(name)
 }
 
-// Rescan looks at the file's size again and resizes the device. The new size is durable before anybody is told of it. Errors: ENODEV; what
+// Rescan looks at the file's size again and resizes the device. The new size is durable before anybody is told of it. Errors: ENODEV; bdev.ErrUnanswered; what
 // looking and syncing say.
 func (m *Module) Rescan(name string) error {
 	d, err := m.lookup(name)
@@ -87,12 +91,26 @@ func (m *Module) Rescan(name string) error {
 	if err != nil {
 		return fmt.Errorf("bdev %s: size: %w", name, err)
 	}
-	if err := b.syncSize(); err != nil {
+	if err := b.syncInTime(); err != nil {
 		return fmt.Errorf("bdev %s: sync: %w", name, err)
 	}
 	blocks := size / uint64(b.file.blockSize)
 	b.blocks.Store(blocks)
 	return d.Resize(blocks)
+}
+
+// syncInTime is syncSize, but waits no longer than SyncTimeout.
+func (b *backend) syncInTime() error {
+	ended := make(chan error, 1)
+	go func() { ended <- b.syncSize() }()
+	timer := time.NewTimer(b.syncTimeout)
+	defer timer.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timer.C:
+		return fmt.Errorf("%w after %v; nobody has been told of a size: see to the disk", bdev.ErrUnanswered, b.syncTimeout)
+	}
 }
 
 // syncSize makes the file's size durable. The kernel tells of a failure only once, so this one is every later flush's too.

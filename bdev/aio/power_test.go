@@ -9,6 +9,7 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"time"
 
 	"pollux/bdev"
 	"pollux/bdev/bdevtest"
@@ -300,6 +301,35 @@ func TestFailedSyncOfResize(t *testing.T) {
 	}
 	e.Want(c.Do(bdev.Request{Op: bdev.OpRead, LBA: 255, Blocks: 1, Data: [][]byte{e.Memory(512)}}), bdev.StatusOutOfRange)
 	e.Want(c.Do(bdev.Request{Op: bdev.OpFlush}), bdev.StatusMediumError)
+}
+
+// TestRescanOfAHungDisk: a sync that does not end is given up in time, and nobody is told of a size that may not be durable; the next rescan
+// tells of it.
+func TestRescanOfAHungDisk(t *testing.T) {
+	e := bdevtest.NewEnv(t, 1)
+	f, sim := simulated(e.World, 512, 64<<10)
+	may, ended, sync := make(chan struct{}), make(chan struct{}, 8), f.sync
+	f.sync = func() error {
+		<-may
+		defer func() { ended <- struct{}{} }()
+		return sync()
+	}
+	register(e, "file", f)
+	d, err := e.Registry.Lookup("file")
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.Spec().Backend.(*backend).syncTimeout = time.Millisecond
+	sim.Data = append(sim.Data, make([]byte, 64<<10)...)
+	if err := New(e.Registry).Rescan("file"); !errors.Is(err, bdev.ErrUnanswered) || d.Blocks() != 128 {
+		t.Errorf("%d blocks: %v", d.Blocks(), err)
+	}
+	close(may)
+	<-ended
+	d.Spec().Backend.(*backend).syncTimeout = SyncTimeout
+	if err := New(e.Registry).Rescan("file"); err != nil || d.Blocks() != 256 {
+		t.Errorf("%d blocks: %v", d.Blocks(), err)
+	}
 }
 
 // TestNewFileIsSynced: a new file is durable with its size, and its name with its directory, in this order.

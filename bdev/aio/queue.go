@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/bits"
 	"sync/atomic"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -32,10 +33,12 @@ type backend struct {
 	// may have dropped the data.
 	failed atomic.Bool
 	blocks atomic.Uint64 // the size; written by the control plane, read by seeks
+
+	syncTimeout time.Duration
 }
 
 func newBackend(f *file) *backend {
-	b := &backend{file: f, shift: uint8(bits.TrailingZeros32(f.blockSize)), pool: newPool()}
+	b := &backend{file: f, shift: uint8(bits.TrailingZeros32(f.blockSize)), pool: newPool(), syncTimeout: SyncTimeout}
 	b.blocks.Store(f.size >> b.shift)
 	return b
 }

@@ -33,7 +33,7 @@ func (m *Module) Register(s *rpc.Server) {
 	bdev.HandleDelete(s, "bdev_aio_delete", m.Delete, "delete_aio_bdev").
 		Help("Remove an aio device; its file is synced and closed.")
 	rpc.Handle(s, rpc.Runtime, "bdev_aio_rescan", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {
-		return rpc.None{}, m.Rescan(p.Name)
+		return rpc.None{}, bdev.Busy(m.Rescan(p.Name))
 	}).Waits().
 		Help("Look at the size of an aio device's file again.")
 }

@@ -56,7 +56,7 @@ func (m *Module) Register(s *rpc.Server) {
 	bdev.HandleDelete(s, "bdev_tcmur_delete", m.Delete).
 		Help("Remove a tcmur device and end its helper.")
 	rpc.Handle(s, rpc.Runtime, "bdev_tcmur_resize", func(_ context.Context, p resizeParams) (rpc.None, error) {
-		return rpc.None{}, m.Resize(p.Name, p.Size)
+		return rpc.None{}, bdev.Busy(m.Resize(p.Name, p.Size))
 	}).Waits().
 		Help("Have the handler give a tcmur device another size, in bytes.")
 	rpc.Handle(s, rpc.Runtime, "bdev_tcmur_restart", func(_ context.Context, p bdev.NameParams) (rpc.None, error) {

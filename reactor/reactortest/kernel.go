@@ -217,6 +217,9 @@ func (w *World) injected(e *uring.SQE) syscall.Errno {
 	return w.fail(e.Opcode, int(e.Fd))
 }
 
+// Exhausted is how many receives have found no buffer.
+func (w *World) Exhausted() int { return w.exhausted }
+
 // OpenDescriptors is how many simulated sockets and files have not been closed.
 func (w *World) OpenDescriptors() int { return len(w.sockets) + len(w.files) }
 

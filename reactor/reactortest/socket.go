@@ -165,6 +165,7 @@ func (w *World) receive(o *operation, s *socket) {
 	b := o.k.bufs[o.e.BufIndex]
 	room := b.Pick()
 	if room == nil {
+		w.exhausted++
 		o.fail(syscall.ENOBUFS)
 		return
 	}

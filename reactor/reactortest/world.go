@@ -33,6 +33,8 @@ type World struct {
 	fds     int32
 	ports   int
 	fail    func(op uint8, fd int) syscall.Errno
+
+	exhausted int
 }
 
 // firstFd is larger than any real descriptor, so that a real system call on a simulated one fails.

@@ -564,6 +564,40 @@ func TestTransientErrorsAreTriedAgain(t *testing.T) {
 	}
 }
 
+// TestExhaustedReceiveRingStarvesNobody: many connections receive more at once than the reactor's buffers take. Each gets all its bytes in the
+// end, in order, and none ends.
+func TestExhaustedReceiveRingStarvesNobody(t *testing.T) {
+	const conns, bytesEach = 100, 128 << 10
+	w := reactortest.New(t, 1)
+	var talkers []*talker
+	var peers []*reactortest.Peer
+	for range conns {
+		fd, far := w.Connect()
+		talkers, peers = append(talkers, newTalker(t, w.Reactors[0], fd)), append(peers, far)
+	}
+	w.Run()
+	for round := range 2 {
+		for i, far := range peers {
+			far.Write(pattern(uint64(round*conns+i), bytesEach))
+		}
+		w.Run()
+		for i, k := range talkers {
+			if len(k.ends) > 0 || !bytes.Equal(k.in, pattern(uint64(round*conns+i), bytesEach)) {
+				t.Fatalf("round %d: connection %d has %d bytes, ends %v", round, i, len(k.in), k.ends)
+			}
+			k.in = k.in[:0]
+		}
+	}
+	if w.Exhausted() == 0 {
+		t.Error("the buffers were never exhausted, so nothing was shown")
+	}
+	for _, far := range peers {
+		far.Close()
+	}
+	w.Run()
+	over(t, w)
+}
+
 func TestHotPathsAllocateNothing(t *testing.T) {
 	w := reactortest.New(t, 1)
 	r := w.Reactors[0]

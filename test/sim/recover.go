@@ -25,6 +25,7 @@ func (s *Sim) recovery() {
 	}
 	s.resumeAll()
 	if !s.untilHealthy(60e9) {
+		s.checkResyncsEnd()
 		for try := range 12 {
 			if n := s.roleHolder(); n != nil && try > 4 {
 				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
@@ -44,6 +45,23 @@ func (s *Sim) recovery() {
 		return
 	}
 	s.finalCheck()
+}
+
+// checkResyncsEnd: without faults every resync comes to its end, whatever else may need the operator. A minute is enough for the
+// slowest of them. One that is paused is the operator's: his word to go on may have come while a demotion was under way.
+func (s *Sim) checkResyncsEnd() {
+	for _, n := range s.nodes {
+		for j := range s.nodes {
+			if j == n.index {
+				continue
+			}
+			switch c := n.eng.Peer(rowOf(n.index, j)).Conn; {
+			case c <= engine.Connected, c == engine.PausedSyncS, c == engine.PausedSyncT:
+			default:
+				s.violate("a resync does not end: %s", s.describe())
+			}
+		}
+	}
 }
 
 // resumeAll ends every pause.
@@ -160,7 +178,8 @@ func (s *Sim) reconnect(n *node, j int, discard bool) {
 	}
 }
 
-// survivor is the node whose data counts: the Primary of the running tenure, else the best disk.
+// survivor is the node whose data counts: the Primary of the running tenure, else the best disk. If none is good, it is rather one
+// that misses a leg than one that has never had all of the data.
 func (s *Sim) survivor() *node {
 	if n := s.model.primary; n != nil && n.eng != nil {
 		return n
@@ -171,12 +190,20 @@ func (s *Sim) survivor() *node {
 			continue
 		}
 		v, w := n.eng.View(), best.eng.View()
-		if v.Role == engine.Primary && w.Role != engine.Primary || v.Role == w.Role && v.Disk > w.Disk {
+		switch {
+		case v.Role != w.Role:
+			if v.Role == engine.Primary {
+				best = n
+			}
+		case v.Disk > w.Disk, v.Disk == w.Disk && n.hadAll() && !best.hadAll():
 			best = n
 		}
 	}
 	return best
 }
+
+// hadAll reports that a node has had all of the data at some time: it is neither new nor in the middle of a resync.
+func (n *node) hadAll() bool { return !n.partial && n.eng.Metadata().Current != engine.JustCreated }
 
 // ensurePrimary sees to it that somebody is Primary.
 func (s *Sim) ensurePrimary() {

@@ -7,7 +7,7 @@
 // which stops and starts the target by it.
 //
 // In powerloss.sh the target itself runs in the guest, on a disk that records what becomes durable; package powerloss and
-// powerloss_test.go replay the record. In memory.sh it runs in a control group with a memory limit.
+// powerloss_test.go replay the record. In memory.sh it runs in a control group with a memory limit, in hung.sh on a disk that stops answering.
 //
 // In drbd.sh the kernel's DRBD writes to disks until the power goes, and at the next boot drbdmeta and the kernel say what they
 // find; drbd_test.go has the built binary read the disks in between.

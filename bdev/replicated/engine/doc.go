@@ -30,7 +30,8 @@
 // # The way of a write
 //
 //	held     until I/O is not suspended, a replica is there to take it, and a new generation (if one is due) is durable
-//	range    overlapping writes go one after the other, in the order of arrival, on all replicas
+//	range    overlapping writes go one after the other, in the order of arrival, on all replicas. A resync passes those that
+//	         cannot go out: they may wait for the copy that it brings
 //	extents  the activity log knows, durably, that this part of the disk may be written (M1)
 //	out      to all legs and to every peer that mirrors; the bits of those that do not
 //	acked    when this node's disk has it and each peer has, by its mode: A sent, B received, C written
@@ -73,7 +74,8 @@
 //
 // # What is durable before what
 //
-//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed
+//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed, on all legs
+//	    before any of them forgets it
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
 //	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale

@@ -143,12 +143,29 @@ func (e *Engine) unlock(o *op) {
 		return
 	}
 	o.locked = false
+	e.moved = e.moved || o.class == lockCopy && e.parked.len() > 0
 	first := len(e.granted)
 	e.granted = e.lock.release(o, e.granted)
-	if first != 0 || len(e.granted) == 0 {
-		return // an outer call goes through the list
+	e.laterGranted(first)
+}
+
+// letCopiesPass: the writes that hold ranges and extents cannot go out for now. What brings them on may need either: a resync the
+// ranges, and the repair of a leg that it cannot read a place in the activity log.
+func (e *Engine) letCopiesPass() {
+	for _, o := range e.parked.list[e.parked.head:] {
+		e.putExtents(o)
 	}
-	e.later(e.runGranted)
+	e.lock.stalled, e.lock.passed = true, true
+	first := len(e.granted)
+	e.granted = e.lock.grant(e.granted)
+	e.laterGranted(first)
+}
+
+// laterGranted goes through the list of those who have got their ranges, unless an outer call does.
+func (e *Engine) laterGranted(first int) {
+	if first == 0 && len(e.granted) > 0 {
+		e.later(e.runGranted)
+	}
 }
 
 func (e *Engine) runGranted() {
@@ -180,8 +197,6 @@ func (e *Engine) proceed(o *op) {
 		e.repairLocked(o)
 	case opLegVerify:
 		e.legVerifyLocked(o)
-	case opPeerRead:
-		e.peerReadLocked(o)
 	default:
 		panic("operation without a range was granted one")
 	}

@@ -97,12 +97,7 @@ func (e *Engine) orFail(f OnFailure) gate {
 func (e *Engine) runHeld() {
 	for e.held.len() > 0 {
 		o := e.held.first()
-		g := gateOpen
-		if o.kind == opWrite {
-			g = e.writeGate()
-		} else if e.suspended {
-			g = gateWait
-		}
+		g := e.gateOf(o)
 		if g == gateWait {
 			return
 		}
@@ -113,6 +108,17 @@ func (e *Engine) runHeld() {
 		}
 		e.admit(o)
 	}
+}
+
+// gateOf is why a request of the front end cannot go out now.
+func (e *Engine) gateOf(o *op) gate {
+	switch {
+	case o.kind == opWrite:
+		return e.writeGate()
+	case e.suspended:
+		return gateWait
+	}
+	return gateOpen
 }
 
 func (e *Engine) admit(o *op) {
@@ -142,12 +148,20 @@ func (e *Engine) runParked() {
 	for e.parked.len() > 0 {
 		g := e.writeGate()
 		if g == gateWait {
+			e.letCopiesPass()
+			return
+		}
+		e.lock.stalled = false
+		if g == gateOpen && !e.lock.mayGoOut(e.parked.first()) {
 			return
 		}
 		o := e.parked.pop()
 		if g == gateFail {
 			e.failRequest(o)
 			continue
+		}
+		if e.hasDisk() && !e.getExtents(o) {
+			continue // it had given them back; it comes here again with them
 		}
 		e.submit(o)
 	}
@@ -276,10 +290,12 @@ func (e *Engine) tryComplete(o *op) {
 			e.complete(o, false)
 		}
 		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
-		// missing replicas lack is in their bitmaps.
+		// missing replicas lack is in their bitmaps. No acknowledgement closes the epoch, so that the others confirm it now.
 		e.unlock(o)
 		if o.barWait == 0 {
 			e.putExtents(o)
+		} else if o.epoch == e.epoch {
+			e.closeEpoch()
 		}
 		return
 	}
