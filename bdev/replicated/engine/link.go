@@ -170,10 +170,11 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 	}
 }
 
-// tellOthersMissed lets the other peers mark it, too: one of them may be the next Primary.
+// tellOthersMissed lets the other peers mark it, too: one of them may be the next Primary. That goes for one that has fallen behind
+// since: it may have got this write before.
 func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 	for i := range e.peers {
-		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.mirrors() {
+		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.conn >= Connected {
 			e.send(p, &Msg{Type: MsgPeerOOS, Off: o.off, Len: o.len, Count: uint32(lost.cfg.Node)})
 		}
 	}

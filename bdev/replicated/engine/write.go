@@ -310,9 +310,10 @@ func (e *Engine) holdsAcks(o *op) bool {
 	return !e.localCounts(o) && e.lossWait != 0 && !e.mutated(MutAckBeforeLoss)
 }
 
-// localCounts reports that this node's copy is worth an acknowledgement: a target's is not, and stays so when it loses its disks.
+// localCounts reports that this node's copy is worth an acknowledgement. A target's is not. Nor is one on disks that are gone: they
+// cannot note any more that the peers are left out, and are not recognized as the newest when they come back.
 func (e *Engine) localCounts(o *op) bool {
-	return o.localOK && !o.failedLocal && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
+	return o.localOK && !o.failedLocal && (e.hasDisk() && e.disk > Inconsistent || e.mutated(MutTargetCounts))
 }
 
 func (e *Engine) copies(o *op) (n int) {
