@@ -50,7 +50,8 @@
 //     nodes that see each other one is Primary.
 //   - Suspension: no write is acknowledged between the word that I/O is drained and its end, which comes by itself.
 //   - Rot: after verify and repair nothing is rotten of which there was a right copy.
-//   - Progress: after the faults everything becomes UpToDate, and every request ends.
+//   - Progress: after the faults every resync ends, everything becomes UpToDate, and every request ends. Without a split brain no two nodes ever find
+//     that they have nothing in common, which only an operator could end.
 //   - Coverage: every rule of the compare table, every arrow of the state machine, every policy and every command is
 //     reached, from 1,000 seeds on. coverage_test.go lists the rows that our own nodes never reach, with the reason; a
 //     row of that list that is reached fails, too.
@@ -72,6 +73,7 @@
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 100000 -timeout 0
 //	go test -tags invariants ./test/sim -run TestSeeds -seeds 1 -first 4711 -story
 //	go test -tags invariants ./test/sim -run TestSeeds -only congestion   one trouble, again and again
+//	go test -tags invariants ./test/sim -run TestCorpus -line 'LINE' -story  a shrunk seed, from its line for the corpus
 //	go test -tags invariants ./test/sim -run TestSeeds -mutate no-rotation -seeds 20
 //	go test -tags invariants ./test/sim -run TestMutations -sweep -update -timeout 60m
 //	go test ./test/sim -run TestTranscripts -update

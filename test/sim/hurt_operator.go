@@ -13,7 +13,8 @@ func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
-	was := bad.replace(b, s.torn(0, 0))
+	spoilt := s.garbage()
+	was := bad.replace(b, spoilt)
 	asks, ev := good, engine.Event{Cmd: engine.CmdVerify, Value: uint64(engine.RepairFromLocal)}
 	if s.rng.IntN(2) == 0 {
 		asks, ev.Value = bad, uint64(engine.RepairFromPeer)
@@ -35,7 +36,7 @@ func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	})
 	if !ended || err != engine.OK || w.conn != conn {
 		bad.putBack(b, was) // it did not come to an end
-		s.putBackCopies(bad, b)
+		s.putBackCopies(bad, b, spoilt)
 		return
 	}
 	if x, y := s.content(good, b), s.content(bad, b); x != y {
@@ -65,7 +66,7 @@ func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
-	was := bad.replace(b, s.torn(0, 0))
+	was := bad.replace(b, s.garbage())
 	bad.slowMetaUntil = s.now + 100e6
 	s.command(bad, engine.Event{Cmd: engine.CmdInvalidate, Peer: rowOf(bad.index, good.index)}, nil)
 	s.runUntil(1e9, func() bool { return bad.eng.View().Disk == engine.Inconsistent })
@@ -98,10 +99,10 @@ func (n *node) putBack(b int, was []cell) {
 
 // putBackCopies undoes what others have copied of a block that was spoilt on one node and is right there again: a node may have been
 // lost meanwhile that they were behind, too.
-func (s *Sim) putBackCopies(from *node, b int) {
+func (s *Sim) putBackCopies(from *node, b int, spoilt version) {
 	for _, n := range s.nodes {
 		for i, d := range n.disks {
-			if n != from && d.cells[b].cur == 0 {
+			if n != from && d.cells[b].cur == spoilt {
 				n.track = nil
 				d.write(b, from.disks[min(i, len(from.disks)-1)].cells[b].cur, true)
 			}
@@ -189,9 +190,12 @@ func (n *node) keepMetadata() *keptMetadata {
 func (s *Sim) restart(n *node, change func()) {
 	s.crash(n, false)
 	change()
-	n.track, n.solo, n.promised, n.partial, n.kept = nil, nil, 0, false, nil
+	n.forget()
 	s.start(n)
 }
+
+// forget voids what a node was to remember: its metadata has been replaced, and nothing else remembers it.
+func (n *node) forget() { n.track, n.solo, n.promised, n.partial, n.kept = nil, nil, 0, false, nil }
 
 // putBack writes the copy over what is there.
 func (k *keptMetadata) putBack(n *node) {
@@ -222,8 +226,9 @@ func (s *Sim) putBackMetadata(n *node, _ *wire, _ bool) {
 func (s *Sim) recreate(n *node) {
 	s.model.behind(n.index)
 	for _, o := range s.nodes {
-		o.stranger = false
+		o.strangers &^= 1 << n.index
 	}
+	n.strangers = 0
 	s.restart(n, func() { s.format(n) })
 }
 
@@ -281,7 +286,7 @@ func (s *Sim) putBackPrimary(*node, *wire, bool) {
 
 // recreateStranger makes new metadata on a node whose data has nothing to do with that of another: nothing else helps.
 func (s *Sim) recreateStranger(n *node, _ *wire, _ bool) {
-	if n.stranger && n != s.model.last && !n.primary {
+	if n.strangers != 0 && n != s.model.last && !n.primary {
 		s.recreate(n)
 	}
 }

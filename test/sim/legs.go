@@ -115,6 +115,7 @@ func (s *Sim) giveUpDisks(n *node) {
 	s.trace("n%d: its disks are given up", n.index)
 	s.forgiven = true
 	s.model.behind(n.index)
+	n.forget()
 	for _, o := range s.running() {
 		if o.eng.View().Disk == engine.UpToDate {
 			s.format(n)

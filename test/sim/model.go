@@ -75,6 +75,14 @@ func (s *Sim) torn(old, young version) version {
 	return v
 }
 
+// garbage returns a name for what nobody has written, and that no other block holds.
+func (s *Sim) garbage() version {
+	m := &s.model
+	v := version(-1 - len(m.tears) - len(m.rots))
+	m.tears[v] = [2]version{}
+	return v
+}
+
 // lowest is the oldest version of which a block may hold a part.
 func (s *Sim) lowest(v version) version {
 	for v < 0 {

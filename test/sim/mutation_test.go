@@ -62,7 +62,7 @@ func (p proof) String() string { return strings.TrimSpace(fmt.Sprintf("%d %s", p
 
 // unproven are the rules whose absence the last sweep did not notice. They are kept for good reasons, but nothing here proves them: a
 // sweep looks for them again, and fails when it finds one that has to leave this list.
-var unproven = map[string]bool{"no-growth-bits": true, "trust-bad-log": true, "trust-bad-page": true}
+var unproven = map[string]bool{"trust-bad-log": true, "trust-bad-page": true}
 
 // TestMutations switches every safety rule off, one at a time. The simulator has to notice within -mutation-seeds seeds, by
 // a seed that passes with the rule in force: a rule whose absence goes unnoticed is not proven, and the test fails but for

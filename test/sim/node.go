@@ -16,7 +16,8 @@ type node struct {
 	set            *leg.Set // its legs' metadata
 	inc            int      // counts starts
 	disks          []*disk
-	wants          []bool // per node: a connection is wanted
+	wants          []bool      // per node: a connection is wanted
+	before         engine.Disk // the state of its disk before this step
 	pausedUntil    int64
 	slowUntil      int64
 	slowMetaUntil  int64
@@ -31,7 +32,7 @@ type node struct {
 	spare          []version         // what its disks hold where the volume may grow
 	solo           []version         // by block: the newest write that this node has acknowledged alone
 	frozen         bool              // it has said that its I/O is suspended and drained
-	stranger       bool              // it has met a node with unrelated data
+	strangers      uint16            // nodes that it has met and that have unrelated data
 	kept           *keptMetadata     // metadata of an earlier time
 	fence          uint64            // highest fencing epoch that it has accepted
 	target         bool              // a resync from another node is under way
@@ -136,7 +137,9 @@ func (s *Sim) do(n *node, a engine.Action) {
 	case engine.ActSuspended:
 		n.frozen = a.OK
 	case engine.ActNotify:
-		n.stranger = n.stranger || a.Text == "StandAlone: unrelated data"
+		if a.Text == "StandAlone: unrelated data" {
+			s.metStranger(n, s.nodes[nodeOf(n.index, a.Peer)])
+		}
 		if s.onNotify != nil {
 			s.onNotify(n, a.Peer, a.Text)
 		}
@@ -175,8 +178,8 @@ func (s *Sim) start(n *node) {
 	n.refused = md == nil
 	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
-	n.fence = eng.View().Fence
-	s.trace("n%d started: disk %v", n.index, eng.View().Disk)
+	n.fence, n.before = eng.View().Fence, eng.View().Disk
+	s.trace("n%d started: disk %v", n.index, n.before)
 	s.watchStart(n)
 	n.depth++
 	for i := range out {

@@ -4,6 +4,7 @@ import (
 	"math/bits"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/meta"
 )
 
 // watchResync keeps in mind how far a resync has come, and looks at its end.
@@ -77,9 +78,26 @@ func (s *Sim) watchStart(n *node) {
 	if n.partial && v.Disk > engine.Inconsistent {
 		s.violate("node %d was ended in the middle of a resync and starts %v", n.index, v.Disk)
 	}
-	if v.Disk >= engine.Inconsistent && v.Fence < n.promised {
+	switch {
+	case v.Disk < engine.Inconsistent || v.Fence >= n.promised:
+	case n.goneLegsRemember(n.promised):
+		n.promised = v.Fence
+	default:
 		s.violate("node %d has accepted fencing epoch %d and starts with %d", n.index, n.promised, v.Fence)
 	}
+}
+
+// goneLegsRemember reports a fencing epoch that is on a leg which is not here. A node that is started without the leg on which it has gone
+// on alone cannot know of it, just as it cannot know of the data.
+func (n *node) goneLegsRemember(epoch uint64) bool {
+	for _, d := range n.disks {
+		if d.gone {
+			if m, err := meta.Open(d.md, d.md.size()); err == nil && m.Super.Fence >= epoch {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // watchRoles: of two nodes that see each other one is Primary.
@@ -98,9 +116,10 @@ func (s *Sim) watchRoles(n *node, v *engine.View) {
 	}
 }
 
-// watchPromotion: data that is known not to be the newest takes force.
+// watchPromotion: data that is known not to be the newest takes force. What counts is the data before the step that ends the
+// promotion: in the same step the new Primary may meet a peer, and by the policies give in.
 func (s *Sim) watchPromotion(n *node, force bool) {
-	switch d := n.eng.View().Disk; {
+	switch d := max(n.before, n.eng.View().Disk); {
 	case force:
 		n.partial = false // the operator says that this is good
 	case d == engine.Outdated || d == engine.Consistent:
@@ -156,7 +175,7 @@ func (s *Sim) suspend(n *node, d int64) {
 
 // resetTracker lets a node's tracker begin anew.
 func (s *Sim) resetTracker(n *node) {
-	s.command(n, engine.Event{Cmd: engine.CmdTrackerReset, Peer: 15}, func(err engine.Err) {
+	s.command(n, engine.Event{Cmd: engine.CmdTrackerReset, Peer: trackerRow}, func(err engine.Err) {
 		n.track = nil
 		if d := n.goodLeg(); err == engine.OK && d != nil {
 			for b := range s.prof.blocks {
@@ -166,14 +185,15 @@ func (s *Sim) resetTracker(n *node) {
 	})
 }
 
-// compareTracker: every block that has changed since the tracker was reset is in it.
+// compareTracker: every block that has changed since the tracker was reset is in it. What has rotted has not: nobody but the disk
+// knows of that.
 func (s *Sim) compareTracker(n *node, v *engine.View) {
 	d := n.goodLeg()
 	if n.track == nil || d == nil || !v.Quiet {
 		return
 	}
 	for b, was := range n.track {
-		if now := d.cells[b].cur; now != was && !n.eng.Dirty(15, uint64(b)*blockSize>>s.prof.bitShift) {
+		if now := d.cells[b].cur; s.under(b, now) != s.under(b, was) && !n.eng.Dirty(trackerRow, uint64(b)*blockSize>>s.prof.bitShift) {
 			s.violate("block %d: node %d held version %d when its tracker was reset, holds %d, and the tracker has not seen it", b, n.index, was, now)
 			return
 		}

@@ -25,6 +25,7 @@ func (s *Sim) recovery() {
 	}
 	s.resumeAll()
 	if !s.untilHealthy(60e9) {
+		s.checkResyncsEnd()
 		for try := range 12 {
 			if n := s.roleHolder(); n != nil && try > 4 {
 				s.crash(n, false) // the policies say that the Primary gives in, and it may not while it is Primary
@@ -44,6 +45,18 @@ func (s *Sim) recovery() {
 		return
 	}
 	s.finalCheck()
+}
+
+// checkResyncsEnd: without faults every resync comes to its end, whatever else may need the operator. A minute is enough for the
+// slowest of them.
+func (s *Sim) checkResyncsEnd() {
+	for _, n := range s.nodes {
+		for j := range s.nodes {
+			if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn > engine.Connected {
+				s.violate("a resync does not end: %s", s.describe())
+			}
+		}
+	}
 }
 
 // resumeAll ends every pause.
@@ -106,14 +119,16 @@ func (s *Sim) describe() string {
 }
 
 // help is the operator: whoever lost his disk is restarted, whoever stands alone is connected, and where two sides cannot
-// agree, one gives up its changes.
+// agree, one gives up its changes. Where they have met and found that they have nothing in common, not even that helps: all that
+// are strangers to the survivor are made anew, at once, since one that is left would hand its data to those that are new. Others
+// that are strangers to one another only get the survivor's data, or wait for it.
 func (s *Sim) help() {
 	s.trace("help: %s", s.describe())
 	survivor := s.survivor()
 	for _, n := range s.nodes {
 		v := n.eng.View()
 		switch {
-		case n.stranger && n != survivor:
+		case n.strangers>>survivor.index&1 != 0:
 			s.recreate(n)
 		case v.Role == engine.Primary && n != survivor, v.Disk < engine.Inconsistent:
 			s.crash(n, false)

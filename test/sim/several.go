@@ -118,6 +118,7 @@ func (s *Sim) loseThePrimary(power bool) {
 
 // checkCopies: an acknowledged write is on as many nodes as were asked for. Where disks lose writes only the count is checked.
 // A node that has lost power since it said that it has the write may not have it any more; the Primary has yet to hear of that.
+// Nor has it heard of one that has lost its last disk since: what counts there is what the disks hold that it has lost.
 func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 	copies := 0
 	for i := range s.nodes {
@@ -134,11 +135,25 @@ func (s *Sim) checkCopies(n *node, r *request, mask uint16) {
 			continue
 		}
 		for b := r.lo; b < r.hi; b++ {
-			if c := s.content(o, b); s.lowest(c) < r.vers[b-r.lo] && s.prof.minAcks > 1 {
+			if c := s.copyOn(o, b); s.lowest(c) < r.vers[b-r.lo] && s.prof.minAcks > 1 {
 				s.violate("block %d: request %d is acknowledged for node %d, which holds version %d", b, r.id, i, c)
 			}
 		}
 	}
+}
+
+// copyOn is what a node itself has of a block.
+func (s *Sim) copyOn(n *node, b int) version {
+	if n.eng.View().Disk >= engine.Inconsistent {
+		return s.content(n, b)
+	}
+	newest := s.under(b, n.disks[0].cells[b].cur)
+	for _, d := range n.disks {
+		if v := s.under(b, d.cells[b].cur); s.lowest(v) > s.lowest(newest) {
+			newest = v
+		}
+	}
+	return newest
 }
 
 // targetOfNewest finds a target that reads at its source what was acknowledged last: of several nodes, two that are behind may be

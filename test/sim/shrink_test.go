@@ -1,7 +1,7 @@
 package sim
 
 import (
-	"bufio"
+	"flag"
 	"fmt"
 	"os"
 	"slices"
@@ -12,6 +12,8 @@ import (
 	"pollux/bdev/replicated/engine"
 )
 
+var line = flag.String("line", "", "a line for testdata/corpus to play instead of those there; with -story, print what happens")
+
 // shrunk is a seed with the rounds that are left out and the parts of its world that are made simpler. In testdata/corpus
 // it is a line: the seed, then round numbers and names of knobs.
 type shrunk struct {
@@ -20,13 +22,14 @@ type shrunk struct {
 	knobs []string
 }
 
+// nodeKnobs[n-2] makes a world of n nodes, instead of what the seed chooses. A line has one of them at most.
+var nodeKnobs = []string{"two-nodes", "three-nodes", "four-nodes"}
+
 // knobs make a world simpler.
 var knobs = []struct {
 	name string
 	turn func(*profile)
 }{
-	{"two-nodes", func(p *profile) { p.nodes = 2 }},
-	{"three-nodes", func(p *profile) { p.nodes = 3 }},
 	{"one-leg", func(p *profile) { p.legs = oneLeg }},
 	{"one-request", func(p *profile) { p.depth = 1 }},
 	{"no-read-errors", func(p *profile) { p.eio = 0 }},
@@ -41,6 +44,9 @@ var knobs = []struct {
 // run plays a shrunk seed.
 func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 	s = newSim(c.seed, mut, func(p *profile) {
+		if n := c.nodes(); n != 0 {
+			p.nodes = n
+		}
 		for _, k := range knobs {
 			if slices.Contains(c.knobs, k.name) {
 				k.turn(p)
@@ -51,7 +57,30 @@ func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
 	for _, round := range c.skip {
 		s.Skip[round] = true
 	}
+	if *line != "" && *trace {
+		s.Trace = func(l string) { fmt.Println(l) }
+	}
 	return s, s.Run()
+}
+
+// nodes is the number of nodes that a knob says; 0 is what the seed chooses.
+func (c *shrunk) nodes() int {
+	for i, name := range nodeKnobs {
+		if slices.Contains(c.knobs, name) {
+			return i + 2
+		}
+	}
+	return 0
+}
+
+// withNodes is the same in a world of n nodes; 0 leaves it to the seed.
+func (c *shrunk) withNodes(n int) shrunk {
+	next := *c
+	next.knobs = slices.DeleteFunc(slices.Clone(c.knobs), func(k string) bool { return slices.Contains(nodeKnobs, k) })
+	if n != 0 {
+		next.knobs = append(next.knobs, nodeKnobs[n-2])
+	}
+	return next
 }
 
 func (c *shrunk) String() string {
@@ -80,9 +109,11 @@ func parseShrunk(line string) (*shrunk, error) {
 }
 
 // Shrink leaves out every round of a failing seed and every complication of its world that the failure does not need, first
-// half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail.
-func Shrink(seed uint64, mut engine.Mutation) *shrunk {
-	c := &shrunk{seed: seed}
+// half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail. The world
+// has nodes nodes, or as many as the seed chooses if that is 0.
+func Shrink(seed uint64, nodes int, mut engine.Mutation) *shrunk {
+	first := (&shrunk{seed: seed}).withNodes(nodes)
+	c := &first
 	s, failure := c.run(mut)
 	if failure == "" {
 		return nil
@@ -90,6 +121,13 @@ func Shrink(seed uint64, mut engine.Mutation) *shrunk {
 	try := func(next shrunk) {
 		if _, f := next.run(mut); f != "" {
 			*c = next
+		}
+	}
+	for n := 2; n < s.prof.nodes; n++ {
+		next := c.withNodes(n)
+		if _, f := next.run(mut); f != "" {
+			c = &next
+			break
 		}
 	}
 	for size := (s.prof.rounds + 1) / 2; ; size /= 2 {
@@ -160,22 +198,24 @@ func (c *shrunk) story(mut engine.Mutation) string {
 // TestCorpus plays the seeds that have failed once, as they were shrunk. A change of the simulator gives them another
 // meaning; what a seed has found for good belongs into a transcript, too.
 func TestCorpus(t *testing.T) {
-	f, err := os.Open("testdata/corpus")
+	corpus, err := os.ReadFile("testdata/corpus")
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	for lines := bufio.NewScanner(f); lines.Scan(); {
-		line, _, _ := strings.Cut(lines.Text(), "#")
-		if strings.TrimSpace(line) == "" {
+	if *line != "" {
+		corpus = []byte(*line)
+	}
+	for l := range strings.Lines(string(corpus)) {
+		l, _, _ = strings.Cut(l, "#")
+		if strings.TrimSpace(l) == "" {
 			continue
 		}
-		c, err := parseShrunk(line)
+		c, err := parseShrunk(l)
 		if err != nil {
 			t.Fatal(err)
 		}
 		if _, failure := c.run(0); failure != "" {
-			t.Errorf("%s: %s", line, failure)
+			t.Errorf("%s: %s", l, failure)
 		}
 	}
 }
@@ -188,7 +228,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	const mut = engine.MutNoALOnCrash
 	shortest := 1 << 10
 	for seed := range uint64(12) {
-		c := Shrink(seed, mut)
+		c := Shrink(seed, 0, mut)
 		if c == nil {
 			continue
 		}

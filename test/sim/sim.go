@@ -13,6 +13,9 @@ const blockSize = 4096
 // nodesMax bounds the nodes of a seed.
 const nodesMax = 4
 
+// trackerRow is the row of a node's tracker.
+const trackerRow = 15
+
 var oneLeg = [nodesMax]int{1, 1, 1, 1}
 
 // profile is what a seed decides about its world.
@@ -265,7 +268,7 @@ func (s *Sim) build() {
 	for i := range s.prof.nodes {
 		n := &node{sim: s, index: i, wants: make([]bool, s.prof.nodes)}
 		for range s.prof.spare {
-			n.spare = append(n.spare, s.torn(0, 0)) // something else on every node
+			n.spare = append(n.spare, s.garbage()) // something else on every node
 		}
 		for range s.prof.legs[i] {
 			n.disks = append(n.disks, s.newDisk(n))
@@ -306,6 +309,6 @@ func (s *Sim) config(n *node) engine.Config {
 	for i := range p.legs[n.index] {
 		c.Rows[8+i].Kind = engine.KindLeg
 	}
-	c.Rows[15].Kind = engine.KindTracker
+	c.Rows[trackerRow].Kind = engine.KindTracker
 	return c
 }

@@ -85,10 +85,10 @@ func (c *campaign) work(t *testing.T) {
 		}
 		if f := s.Run(); f != "" {
 			c.fails.Add(1)
-			if s.Only != "" || *nodes != 0 {
+			if s.Only != "" {
 				t.Errorf("seed %d: %s", s.Seed, f)
 			} else {
-				t.Errorf("%s\nthe seed as it was: %s", Shrink(s.Seed, c.mut).story(c.mut), f)
+				t.Errorf("%s\nthe seed as it was: %s", Shrink(s.Seed, *nodes, c.mut).story(c.mut), f)
 			}
 		}
 		c.mu.Lock()

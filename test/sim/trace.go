@@ -40,7 +40,9 @@ func msgString(m *engine.Msg) string {
 		t += fmt.Sprintf(" %v/%v/%v", m.State.Role, m.State.Disk, m.State.Conn)
 	}
 	if m.Hello != nil {
-		t += fmt.Sprintf(" GI %x %x %x crashed %v %v", m.Hello.GI.Current, m.Hello.GI.Bitmap, m.Hello.GI.History[:3], m.Hello.Crashed, m.Hello.State)
+		h := m.Hello
+		t += fmt.Sprintf(" GI %x %x %x crashed %v open %v weak %v target %v follows %v dirty %d %v", h.GI.Current, h.GI.Bitmap, h.GI.History[:4],
+			h.Crashed, h.Open, h.Weak, h.Target, h.Follows, h.Dirty, h.State)
 	}
 	return t
 }
@@ -57,7 +59,7 @@ func (s *Sim) traceAction(n *node, a *engine.Action) {
 	case engine.ActLegRead, engine.ActLegWrite, engine.ActLegFlush:
 		s.trace("n%d:   leg %d io %d off %d len %d id %x %v", n.index, a.Leg, a.Kind, a.Off/blockSize, a.Len/blockSize, a.ID, versionsOf(a.Data))
 	case engine.ActMetaSuper:
-		s.trace("n%d:   super current %x rows %x %x flags %x", n.index, a.Super.Current, a.Super.Rows[0], a.Super.Rows[8], a.Super.Flags)
+		s.trace("n%d:   super current %x rows %x flags %x", n.index, a.Super.Current, a.Super.Rows[:len(s.nodes)-1], a.Super.Flags)
 	case engine.ActMetaAL:
 		s.trace("n%d:   al %v flush %v", n.index, a.AL, a.Flag)
 	case engine.ActMetaBitmap:

@@ -190,7 +190,7 @@ var operatorWords = map[string]engine.Command{
 	"outdate": engine.CmdOutdate, "detach": engine.CmdDetach, "verify": engine.CmdVerify, "pause": engine.CmdPauseSync,
 	"resume": engine.CmdResumeSync, "resize": engine.CmdResize, "skip-sync": engine.CmdNewGeneration,
 	"suspend-io": engine.CmdSuspendIO, "resume-io": engine.CmdResumeIO, "fence": engine.CmdFence,
-	"verify-legs": engine.CmdVerifyLegs,
+	"verify-legs": engine.CmdVerifyLegs, "reset-tracker": engine.CmdTrackerReset,
 }
 
 func (p *player) run(f []string) {
@@ -251,6 +251,8 @@ func (p *player) run(f []string) {
 		c.dur = c.cur
 	case "torn", "rot-log", "rot-bitmap":
 		p.damage(f)
+	case "changed": // a: the blocks that its tracker has collected
+		p.say("%s: changed %v", f[1], p.changed(p.node(f[1])))
 	default:
 		p.operator(f)
 	}
@@ -292,6 +294,15 @@ func (p *player) damage(f []string) {
 	}
 }
 
+func (p *player) changed(n *node) (list []int) {
+	for b := range p.s.prof.blocks {
+		if n.eng.Dirty(trackerRow, uint64(b)) {
+			list = append(list, b)
+		}
+	}
+	return list
+}
+
 func (p *player) cell(f []string) *cell {
 	leg, _ := strconv.Atoi(f[2])
 	b, _ := strconv.Atoi(f[3])
@@ -329,6 +340,9 @@ func (p *player) request(f []string) {
 func (p *player) operator(f []string) {
 	n := p.node(f[1])
 	ev := engine.Event{Cmd: operatorWords[f[0]], Peer: 0}
+	if ev.Cmd == engine.CmdTrackerReset {
+		ev.Peer = trackerRow
+	}
 	for _, o := range f[2:] {
 		switch {
 		case len(o) == 1 && o[0] >= 'a' && int(o[0]-'a') < len(p.s.nodes):

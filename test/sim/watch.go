@@ -9,6 +9,7 @@ func (s *Sim) observe(n *node) {
 	}
 	v := n.eng.View()
 	n.fence = max(n.fence, v.Fence)
+	n.before = v.Disk
 	m := &s.model
 	s.observeTarget(n, &v)
 	if len(s.nodes) > 2 && v.Disk == engine.Inconsistent && v.Role == engine.Secondary {
@@ -156,5 +157,15 @@ func (s *Sim) compareLegs(n *node, v engine.View) {
 				return
 			}
 		}
+	}
+}
+
+// metStranger: two nodes have found that they have nothing in common. Nothing but a split brain may bring them so far, after which
+// each side starts more generations than the other's history reaches back: everybody else has his data from the first Primary, or
+// has none.
+func (s *Sim) metStranger(n, o *node) {
+	n.strangers |= 1 << o.index
+	if !s.prof.splitBrain && !s.prof.lossy {
+		s.violate("nodes %d and %d have unrelated data, and there was no split brain", n.index, o.index)
 	}
 }

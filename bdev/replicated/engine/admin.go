@@ -170,9 +170,10 @@ func (e *Engine) stepPause() {
 	e.reply(OK)
 }
 
-// resize changes the size here; new blocks are dirty towards everybody unless they are known to be equal.
+// resize changes the size here; new blocks are dirty towards everybody unless they are known to be equal. The last block so far
+// may have been a short one: what it gets is new, too.
 func (e *Engine) resize(size uint64, clean bool) {
-	old := e.blocks()
+	old := e.super.Size >> e.cfg.BlockShift
 	e.super.Size = size
 	e.sizeBitmaps()
 	if clean || e.mutated(MutNoGrowthBits) {
@@ -290,7 +291,7 @@ func (e *Engine) stepNewGeneration() {
 	e.commit(func(bool) {
 		if p.link == link {
 			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: JustCreated})
-			p.disk = UpToDate
+			p.disk, p.gen = UpToDate, uuid
 			e.sayState()
 		}
 		e.reply(OK)

@@ -407,6 +407,7 @@ func (e *Engine) leaveFenced() {
 	fenced := e.fencedOut && e.severalPeers()
 	if loss {
 		e.setDisk(Inconsistent)
+		e.leaveTargets()
 	}
 	e.commit(func(bool) {
 		for i := range e.peers {

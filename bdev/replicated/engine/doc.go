@@ -30,7 +30,8 @@
 // # The way of a write
 //
 //	held     until I/O is not suspended, a replica is there to take it, and a new generation (if one is due) is durable
-//	range    overlapping writes go one after the other, in the order of arrival, on all replicas
+//	range    overlapping writes go one after the other, in the order of arrival, on all replicas. A resync passes those that
+//	         cannot go out: they may wait for the copy that it brings
 //	extents  the activity log knows, durably, that this part of the disk may be written (M1)
 //	out      to all legs and to every peer that mirrors; the bits of those that do not
 //	acked    when this node's disk has it and each peer has, by its mode: A sent, B received, C written
@@ -47,15 +48,18 @@
 //
 //	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion or by loss; the peers
 //	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
-//	            from then on what these miss. A Primary whose own data is not good (diskless, or a target) lets them start it
+//	            from then on what these miss. Two that follow one another closely are told one after the
+//	            other. A Primary whose own data is not good (diskless, or a target) lets them start it
 //	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
-//	            to these it shows the generation that it had before, and it marks in their rows whatever it copies
+//	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the
+//	            source takes over other data before the end, it forgets what it began: then everything is copied (rule 81)
 //	stable      a node that gets the writes of a Primary is neither source nor target of a third: its data moves. Whoever is
 //	            behind waits for the Primary, or for its end
 //	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed
 //	            drops it, and the comparison is repeated
 //	in sync     the source tells the others in sync with it that the target is, and the target who confirmed: no resync is
-//	            needed between them. Two that have copied within one generation from different sources are resynced
+//	            needed between them. Two that have copied within one generation from different sources are resynced,
+//	            and so are two of which one has copied from a third before it had heard of the end of their own resync
 //	lost        when a Primary is lost, its last writes may be on some nodes only. A Secondary remembers what the Primary has not
 //	            called settled, marks it towards everybody and is compared again; of two with the same generation (rule 42) the
 //	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed
@@ -97,6 +101,7 @@
 //
 // Verify does not know which copy is right. More than half of the legs is the only guess that it makes, and only when asked.
 // While the good copy exists and the operator names it, verify and repair leave nothing rotten.
+// What they repair is a change for trackers; what rots is not.
 //
 // A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write alone.
 // It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that is behind is refused, until the operator adds the leg before a start, declares this

@@ -174,7 +174,10 @@ func (e *Engine) settle() {
 }
 
 // mayAdmit reports that requests wait although nothing keeps them any more.
-func (e *Engine) mayAdmit() bool { return e.held.len()+e.parked.len() > 0 && e.writeGate() != gateWait }
+func (e *Engine) mayAdmit() bool {
+	waits := e.held.len() > 0 || e.parked.len() > 0 && e.lock.mayGoOut(e.parked.first())
+	return waits && e.writeGate() != gateWait
+}
 
 // later runs f when the current event has been dealt with.
 func (e *Engine) later(f func()) { e.todo = append(e.todo, f) }
@@ -210,7 +213,9 @@ func (e *Engine) Deadline() int64 {
 	if !e.mutated(MutNoSuspendDeadline) {
 		sooner(e.suspendUntil)
 	}
-	sooner(e.cmd.deadline)
+	if !e.cmd.critical {
+		sooner(e.cmd.deadline) // else it can only be waited for
+	}
 	for i := range e.peers {
 		sooner(e.peers[i].wake)
 	}

@@ -83,6 +83,7 @@ func compareOf(p *peer) compareInput {
 		mine: p.sent.GI, peer: p.hello.GI,
 		mineCrashed: p.sent.Crashed, peerCrashed: p.hello.Crashed,
 		mineOpen: p.sent.Open, peerOpen: p.hello.Open, mineWeak: p.sent.Weak, peerWeak: p.hello.Weak,
+		minePartial: p.sent.Partial, peerPartial: p.hello.Partial,
 		minePrimary: p.sent.State.Role == Primary, peerPrimary: p.hello.State.Role == Primary,
 		tieBreaker: p.tie, historyLen: p.cfg.HistoryLen,
 	}

@@ -18,21 +18,36 @@ type span struct {
 	op         *op
 }
 
-func (s *span) conflicts(t *span) bool {
-	return s.start < t.end && t.start < s.end && s.class.conflicts(t.class)
+func (s *span) overlaps(t *span) bool { return s.start < t.end && t.start < s.end }
+
+// passes reports a copy and a write that has not gone out: the range stands still until it does.
+func (s *span) passes(t *span) bool {
+	return s.class == lockCopy && t.class == lockWrite && !t.op.logged
 }
 
 // intervalLock keeps overlapping work apart, in the order of arrival. Holders are few (the queue depth),
 // so both lists are scanned.
+//
+// Writes that hold their ranges and cannot go out may wait for what a copy is about to bring: the second copy that they need is on a
+// node that is still a target. While they are stalled, copies pass them, and then they wait for these.
 type intervalLock struct {
 	held    []span
 	waiting []span
+	stalled bool
+	passed  bool // copies may hold what writes hold, too
+}
+
+func (l *intervalLock) conflicts(s, t *span) bool {
+	if !s.overlaps(t) || !s.class.conflicts(t.class) {
+		return false
+	}
+	return !l.stalled || !s.passes(t) && !t.passes(s)
 }
 
 // acquire takes the range of o or queues o; it reports whether o holds it now.
 func (l *intervalLock) acquire(o *op, class lockClass) bool {
 	s := span{o.off, o.off + uint64(o.len), class, o}
-	if conflictsAny(&s, l.held) || conflictsAny(&s, l.waiting) {
+	if l.conflictsAny(&s, l.held) || l.conflictsAny(&s, l.waiting) {
 		l.waiting = append(l.waiting, s)
 		return false
 	}
@@ -44,9 +59,14 @@ func (l *intervalLock) acquire(o *op, class lockClass) bool {
 func (l *intervalLock) release(o *op, granted []*op) []*op {
 	l.held = removeSpan(l.held, o)
 	l.waiting = removeSpan(l.waiting, o)
+	return l.grant(granted)
+}
+
+// grant appends those who can hold their ranges now.
+func (l *intervalLock) grant(granted []*op) []*op {
 	for i := 0; i < len(l.waiting); {
 		s := l.waiting[i]
-		if conflictsAny(&s, l.held) || conflictsAny(&s, l.waiting[:i]) {
+		if l.conflictsAny(&s, l.held) || l.conflictsAny(&s, l.waiting[:i]) {
 			i++
 			continue
 		}
@@ -57,9 +77,25 @@ func (l *intervalLock) release(o *op, granted []*op) []*op {
 	return granted
 }
 
-func conflictsAny(s *span, list []span) bool {
+// mayGoOut reports that no copy holds the range of a write that does.
+func (l *intervalLock) mayGoOut(o *op) bool {
+	if !l.passed {
+		return true
+	}
+	may, s := true, span{o.off, o.off + uint64(o.len), lockWrite, o}
+	l.passed = l.stalled
+	for i := range l.held {
+		if t := &l.held[i]; t.class == lockCopy {
+			l.passed = true
+			may = may && !s.overlaps(t)
+		}
+	}
+	return may
+}
+
+func (l *intervalLock) conflictsAny(s *span, list []span) bool {
 	for i := range list {
-		if s.conflicts(&list[i]) {
+		if l.conflicts(s, &list[i]) {
 			return true
 		}
 	}

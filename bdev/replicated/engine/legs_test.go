@@ -116,3 +116,17 @@ func TestVerifyOfLegsRefuses(t *testing.T) {
 		t.Errorf("while one is under way: %v", err)
 	}
 }
+
+// TestLastLegFailsBeforeTheActivityLog loses the last leg in sync when another one is about to get the activity log: nobody is left
+// to write it to, so nobody would answer.
+func TestLastLegFailsBeforeTheActivityLog(t *testing.T) {
+	e := newPrimary(t, 1)
+	e.al.slots[0] = alSlot{extent: 1, hot: true}
+	e.rewriteActivityLog(func() {})
+	e.legFailed(0)
+	e.settle()
+	drain(t, e, e.take())
+	if e.meta.current != nil || len(e.meta.jobs) != 0 {
+		t.Errorf("metadata of no leg is still written: %s", e.Debug())
+	}
+}

@@ -149,7 +149,11 @@ func (e *Engine) goodLeg(o *op) int {
 	return -1
 }
 
-func (e *Engine) legVerifyPut(o *op) { e.putRepair(o, e.legVerifyOpEnd) }
+// legVerifyPut writes the good copy. For those who look at what has changed it is a change: they may have read the other one.
+func (e *Engine) legVerifyPut(o *op) {
+	e.markTrackers(o)
+	e.putRepair(o, e.legVerifyOpEnd)
+}
 
 func (e *Engine) legVerifyWritten(o *op, ok bool) {
 	if ok {

@@ -113,10 +113,11 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 		e.exposed = e.newUUID() // the same
 	}
 	e.rotating -= p.uuidWait
-	p.uuidWait = 0
+	p.uuidWait, p.told = 0, 0
 	if e.role == Primary && wasMirror {
 		e.rotate()
 	}
+	p.gen = 0 // from now on it may be of any, and so may this node
 	e.recheck()
 	list := p.reads
 	p.reads = nil
@@ -177,9 +178,15 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 	}
 }
 
-// needsGeneration reports a peer that is about to miss writes for the first time.
+// needsGeneration reports a peer that is about to miss writes for the first time in this generation. What was collected within it
+// so far has come from other nodes, and does not tell who of the two goes first.
 func (e *Engine) needsGeneration(row int) bool {
-	return e.isPeer(row) && (e.super.Rows[row].Bitmap == 0 && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend())
+	if !e.isPeer(row) {
+		return false
+	}
+	b := e.super.Rows[row].Bitmap & uuidMask
+	first := b == 0 || b == e.super.Current&uuidMask
+	return first && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend()
 }
 
 // mayRotate reports that this node has data of which it can start a new generation.
@@ -232,24 +239,26 @@ func (e *Engine) rotate() {
 		pushHistory(&e.super.History, old)
 	}
 	e.setCurrent(e.newUUID())
-	e.exposed = e.super.Current
+	young := e.super.Current
+	e.exposed = young
 	e.notify(-1, "new generation")
 	e.rotating++
 	e.commit(func(bool) {
-		e.tellGeneration(old, without)
+		e.tellGeneration(old, young, without)
 		e.rotating--
 		e.recheck()
 	})
 }
 
-// tellGeneration takes the peers along that are in sync, and waits for them.
-func (e *Engine) tellGeneration(old uint64, without uint32) {
+// tellGeneration takes the peers along that are in sync, and waits for them. Generations that became durable together are told one
+// after the other: each has its own peers that are left out.
+func (e *Engine) tellGeneration(old, young uint64, without uint32) {
 	for i := range e.peers {
 		p := &e.peers[i]
 		if !e.isPeer(i) || p.conn < Connected {
 			continue
 		}
-		m := Msg{Type: MsgUUIDs, UUID: e.super.Current, Count: without, Block: old}
+		m := Msg{Type: MsgUUIDs, UUID: young, Count: without, Block: old}
 		if p.mirrors() && p.disk == UpToDate {
 			p.uuidWait++
 			e.rotating++
@@ -275,10 +284,18 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 	if !e.hasDisk() && (e.role == Secondary || !e.severalPeers()) {
 		e.exposed = m.UUID
 	}
-	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary &&
-		m.Block&uuidMask == e.super.Current&uuidMask {
-		e.followGeneration(p, m)
-		return
+	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary {
+		switch uuidMask & e.super.Current {
+		case uuidMask & m.Block:
+			e.followGeneration(p, m)
+			return
+		case uuidMask & m.UUID:
+		default:
+			if e.severalPeers() {
+				e.resetLink(p) // it takes this node for one of another generation: compare
+				return
+			}
+		}
 	}
 	if p.isTarget() {
 		pushHistory(&p.sourceHistory, m.Block) // it ends in the new generation
@@ -316,7 +333,9 @@ func (e *Engine) onUUIDsAck(p *peer, m *Msg) {
 		return
 	}
 	p.gen = m.UUID
-	p.uuidWait--
+	if p.uuidWait--; p.uuidWait == 0 {
+		p.told = 0
+	}
 	e.rotating--
 	e.recheck()
 }

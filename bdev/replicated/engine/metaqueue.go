@@ -33,11 +33,19 @@ func (e *Engine) commit(done func(ok bool)) {
 }
 
 func (e *Engine) emitSuper() {
-	if mask := e.attachedLegs(); mask != 0 {
+	if e.attachedLegs() != 0 {
 		e.super.Seq++
 		s := e.super
+		e.emitMeta(Action{Kind: ActMetaSuper, Super: &s})
+	}
+}
+
+// emitMeta is a write of the current job to all legs. The last of them may have gone since the job was queued: then there is
+// nobody to answer, and nothing to wait for.
+func (e *Engine) emitMeta(a Action) {
+	if a.Mask = e.attachedLegs(); a.Mask != 0 {
 		e.meta.pending++
-		e.emit(Action{Kind: ActMetaSuper, Mask: mask, Super: &s})
+		e.emit(a)
 	}
 }
 
@@ -149,10 +157,9 @@ func (e *Engine) pickPages(pick func(row, page int) bool) (refs []pageRef, flush
 }
 
 func (e *Engine) emitPages(refs []pageRef) {
-	mask := e.attachedLegs()
 	for _, r := range refs {
 		b := e.bits[r.row]
-		if mask == 0 || r.page >= len(b.added) {
+		if e.attachedLegs() == 0 || r.page >= len(b.added) {
 			continue
 		}
 		now := b.page(r.page)
@@ -167,8 +174,7 @@ func (e *Engine) emitPages(refs []pageRef) {
 			}
 		}
 		b.added[r.page] = false
-		e.meta.pending++
-		e.emit(Action{Kind: ActMetaBitmap, Mask: mask, Peer: r.row, Page: r.page, Words: r.words})
+		e.emitMeta(Action{Kind: ActMetaBitmap, Peer: r.row, Page: r.page, Words: r.words})
 	}
 }
 
@@ -208,11 +214,8 @@ func (e *Engine) evictedPage(row, page int) bool {
 
 func (e *Engine) writeAL() {
 	e.metaThen(func() {
-		if mask := e.attachedLegs(); mask != 0 {
-			e.meta.pending++
-			flush := len(e.al.evicted) > 0 && !e.mutated(MutNoFlushBeforeEvict)
-			e.emit(Action{Kind: ActMetaAL, Mask: mask, AL: append([]ALUpdate(nil), e.al.pending...), Flag: flush})
-		}
+		flush := len(e.al.evicted) > 0 && !e.mutated(MutNoFlushBeforeEvict)
+		e.emitMeta(Action{Kind: ActMetaAL, AL: append([]ALUpdate(nil), e.al.pending...), Flag: flush})
 	}, func(bool) {
 		e.al.commit()
 		e.meta.alBusy = false

@@ -68,7 +68,16 @@ func (o *op) id() uint64 { return uint64(o.gen)<<32 | uint64(o.slot) }
 
 // changesDisk reports work under way that changes what the volume holds.
 func (o *op) changesDisk() bool {
-	return !o.freed && (o.kind == opWrite && !o.completed || o.kind == opPeerWrite || o.kind == opPull)
+	switch o.kind {
+	case opWrite:
+		return !o.freed && !o.completed
+	case opPeerWrite, opPull:
+		return !o.freed
+	case opLegVerify:
+		return !o.freed && o.stage == legVerifyWrite
+	default:
+		return false
+	}
 }
 
 func (e *Engine) newOp(kind opKind) *op {
@@ -134,12 +143,25 @@ func (e *Engine) unlock(o *op) {
 		return
 	}
 	o.locked = false
+	e.moved = e.moved || o.class == lockCopy && e.parked.len() > 0
 	first := len(e.granted)
 	e.granted = e.lock.release(o, e.granted)
-	if first != 0 || len(e.granted) == 0 {
-		return // an outer call goes through the list
+	e.laterGranted(first)
+}
+
+// letCopiesPass: the writes that hold ranges cannot go out for now.
+func (e *Engine) letCopiesPass() {
+	e.lock.stalled, e.lock.passed = true, true
+	first := len(e.granted)
+	e.granted = e.lock.grant(e.granted)
+	e.laterGranted(first)
+}
+
+// laterGranted goes through the list of those who have got their ranges, unless an outer call does.
+func (e *Engine) laterGranted(first int) {
+	if first == 0 && len(e.granted) > 0 {
+		e.later(e.runGranted)
 	}
-	e.later(e.runGranted)
 }
 
 func (e *Engine) runGranted() {

@@ -30,6 +30,37 @@ func TestIntervalLockPeersPassOneAnother(t *testing.T) {
 	}
 }
 
+// TestCopiesPassStalledWrites: a copy does not wait for writes that cannot go out, neither for the one that holds the range nor for
+// those behind it; they wait for the copy when they can.
+func TestCopiesPassStalledWrites(t *testing.T) {
+	var l intervalLock
+	holds, waits, out, copies := &op{len: 8}, &op{off: 4, len: 8}, &op{off: 16, len: 8, logged: true}, &op{len: 12}
+	late, other := &op{off: 2, len: 2}, &op{off: 16, len: 8}
+	if !l.acquire(holds, lockWrite) || l.acquire(waits, lockWrite) || !l.acquire(out, lockWrite) || l.acquire(copies, lockCopy) {
+		t.Fatal("a copy passes writes that go on")
+	}
+	l.stalled, l.passed = true, true
+	if got := l.grant(nil); len(got) != 1 || got[0] != copies {
+		t.Fatalf("granted to %d operations", len(got))
+	}
+	if l.acquire(other, lockCopy) {
+		t.Fatal("a copy passes a write that has gone out")
+	}
+	if l.acquire(late, lockWrite) {
+		t.Fatal("a write passes another one")
+	}
+	l.stalled = false
+	if l.mayGoOut(holds) || !l.mayGoOut(out) {
+		t.Fatal("a write goes out under a copy, or without one does not")
+	}
+	if got := l.release(copies, nil); len(got) != 0 {
+		t.Fatalf("released to %d operations", len(got))
+	}
+	if !l.mayGoOut(holds) || l.passed {
+		t.Fatal("no copy is left")
+	}
+}
+
 func TestBitmapCountsAndPages(t *testing.T) {
 	b := newBitmap(200, 64)
 	b.set(60, 70)
@@ -118,6 +149,9 @@ func drain(t *testing.T, e *Engine, out []Action) {
 		case ActLegWrite, ActLegFlush, ActLegRead:
 			out = append(out, e.Step(0, &Event{Kind: EvLegDone, ID: a.ID, Leg: a.Leg, OK: true}, nil)...)
 		case ActMetaSuper, ActMetaAL, ActMetaBitmap:
+			if a.Mask == 0 {
+				t.Fatal("metadata for no leg: nobody answers")
+			}
 			out = append(out, e.Step(0, &Event{Kind: EvMetaDone, OK: true}, nil)...)
 		}
 	}

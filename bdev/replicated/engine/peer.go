@@ -17,7 +17,8 @@ type peer struct {
 	waits         bool               // compared, but nothing can follow from it before one side has changed; see several.go
 	open          []openWrite        // of the peer as Primary, which other nodes may not have
 	discard       bool               // the operator gave up this node's changes
-	gen           uint64             // generation that the peer is known to have
+	gen           uint64             // generation that the connected peer is known to have
+	told          uint64             // the last one that it was lent and has yet to store; 0 is none
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	missed        bool               // it could not store a write
 
@@ -103,6 +104,9 @@ func (e *Engine) setConn(p *peer, c Conn) {
 	}
 	p.conn = c
 	mine, theirs := Clamp(c, e.disk, p.disk)
+	if Invariants && e.disk == Inconsistent && mine > Inconsistent {
+		panic("a link state makes data good that is not")
+	}
 	if e.severalPeers() && c == Connected && e.disk == Outdated && p.disk == Outdated {
 		mine, theirs = Outdated, Outdated // the newer data is on a third node
 	}

@@ -23,7 +23,11 @@ func (e *Engine) onData(p *peer, m *Msg) {
 	}
 }
 
+// refuseData says that a write is not taken. In the middle of a resync it is still to be copied: the end may not come without it.
 func (e *Engine) refuseData(p *peer, m *Msg) {
+	if p.isTarget() {
+		e.markMissed(p.row, m.Off, m.Len)
+	}
 	if m.Data != nil {
 		e.emit(Action{Kind: ActRelease, Data: m.Data})
 	}

@@ -12,7 +12,9 @@ const (
 func (e *Engine) pullMore(p *peer) {
 	s, b := &p.sync, e.bits[p.row]
 	if b.count == 0 && len(s.pulls) == 0 {
-		e.finishTarget(p)
+		if p.uuidWait == 0 { // else the source is about to have another generation than this node would end in
+			e.finishTarget(p)
+		}
 		return
 	}
 	if s.failed && e.now < p.wake {

@@ -142,8 +142,7 @@ func (e *Engine) rewriteActivityLog(done func()) {
 		}
 		for len(all) > 0 {
 			n := min(len(all), alUpdatesMax)
-			e.meta.pending++
-			e.emit(Action{Kind: ActMetaAL, Mask: e.attachedLegs(), AL: all[:n:n], Flag: true})
+			e.emitMeta(Action{Kind: ActMetaAL, AL: all[:n:n], Flag: true})
 			all = all[n:]
 		}
 	}, func(bool) { done() })

@@ -35,6 +35,7 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Size, h.Capacity = e.super.Size, e.cfg.Capacity
 	h.GI = e.generationFor(p)
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
+	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
 }
 
@@ -100,14 +101,16 @@ func (e *Engine) clearSource() {
 	}
 }
 
-// dropForeignBitmaps forgets what was collected since generations that are none of this node's any more: a node may have gone back
-// to an older one. A comparison finds the history then, and everything is copied.
+// dropForeignBitmaps forgets since when changes were collected, where that is a generation that is none of this node's any more:
+// it may have gone back to an older one, or the generation named a resync of which it has not seen the end. A peer of an older
+// generation is found by its history then, and everything is copied. One of the same generation differs by what is marked: the
+// other may have been here when that resync ended, and what was taken over since is not there.
 func (e *Engine) dropForeignBitmaps() {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
 		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
-			e.super.Rows[i].Bitmap = 0
+			e.super.Rows[i].Bitmap = e.super.Current
 		}
 	}
 }
@@ -145,6 +148,15 @@ func (e *Engine) leaveOthers(p *peer) {
 	for i := range e.peers {
 		if q := &e.peers[i]; q != p && q.conn >= Connected {
 			e.resetLink(q)
+		}
+	}
+}
+
+// leaveTargets ends resyncs from here: this node's data is not good any more.
+func (e *Engine) leaveTargets() {
+	for i := range e.peers {
+		if p := &e.peers[i]; p.isSource() {
+			e.resetLink(p)
 		}
 	}
 }
@@ -345,16 +357,27 @@ func (e *Engine) lendGeneration() {
 	if without == 0 {
 		return
 	}
+	for i := range e.peers {
+		if p := &e.peers[i]; p.sync.finishing {
+			e.resetLink(p) // this node is about to have the generation that the source has now; it goes on from there
+			return
+		}
+	}
 	uuid := e.newUUID()
 	e.notify(-1, "new generation on the peers")
 	for i := range e.peers {
 		if p := &e.peers[i]; p.mirrors() && p.disk == UpToDate {
 			p.uuidWait++
 			e.rotating++
-			if p.isTarget() {
-				pushHistory(&p.sourceHistory, p.gen)
+			old := p.gen
+			if p.told != 0 {
+				old = p.told
 			}
-			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: p.gen, Count: without})
+			if p.isTarget() {
+				pushHistory(&p.sourceHistory, old)
+			}
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old, Count: without})
+			p.told = uuid
 		}
 	}
 	if !e.hasDisk() {

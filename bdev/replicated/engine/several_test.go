@@ -2,6 +2,23 @@ package engine
 
 import "testing"
 
+// withPeers is a node with good data of generation 0x100 and peers from row 0 on, with no connection yet.
+func withPeers(t *testing.T, peers int) *Engine {
+	cfg := Config{Size: 64 << testShift, Capacity: 64 << testShift, ExtentShift: 22, ALSlots: 8, Legs: 1, LegRow: 8, Seed: 1}
+	md := &Loaded{Super: Super{Current: 0x100, Size: 64 << testShift, Flags: SuperConsistent | SuperUpToDate | SuperClean}, Up: legBit(0)}
+	cfg.Rows[8].Kind = KindLeg
+	for i := range peers {
+		cfg.Rows[i] = RowConfig{Kind: KindPeer, Node: i + 1, Mode: ModeC}
+	}
+	for i := range md.Bitmaps {
+		md.Bitmaps[i] = make([]uint64, 1)
+	}
+	e, out := New(0, cfg, md, nil)
+	drain(t, e, out)
+	e.out = nil
+	return e
+}
+
 // TestLostPrimaryIsNotConfirmedInSync: node 2 says that it and node 1 are equal. A node that still takes node 1 for a connected
 // Primary has yet to notice its end and what only it may have of node 1's last writes; any other confirms.
 func TestLostPrimaryIsNotConfirmedInSync(t *testing.T) {
@@ -10,17 +27,7 @@ func TestLostPrimaryIsNotConfirmedInSync(t *testing.T) {
 		conn Conn
 		want bool
 	}{{Primary, Connected, false}, {Secondary, Connected, true}, {RoleUnknown, WFConnection, true}} {
-		cfg := Config{Size: 64 << testShift, Capacity: 64 << testShift, ExtentShift: 22, ALSlots: 8, Legs: 1, LegRow: 8, Seed: 1}
-		md := &Loaded{Super: Super{Current: 0x100, Size: 64 << testShift, Flags: SuperConsistent | SuperUpToDate | SuperClean}, Up: legBit(0)}
-		cfg.Rows[8].Kind = KindLeg
-		for i := range 2 {
-			cfg.Rows[i] = RowConfig{Kind: KindPeer, Node: i + 1, Mode: ModeC}
-		}
-		for i := range md.Bitmaps {
-			md.Bitmaps[i] = make([]uint64, 1)
-		}
-		e, out := New(0, cfg, md, nil)
-		drain(t, e, out)
+		e := withPeers(t, 2)
 		named, sender := &e.peers[0], &e.peers[1]
 		named.conn, named.role = c.conn, c.role
 		sender.up, sender.conn, sender.disk, sender.role = true, Connected, UpToDate, Secondary
@@ -33,5 +40,136 @@ func TestLostPrimaryIsNotConfirmedInSync(t *testing.T) {
 		if confirmed != c.want {
 			t.Errorf("node 1 is %v and %v here: confirmed %v", c.role, c.conn, confirmed)
 		}
+	}
+}
+
+// TestForeignBitmapIsOfThisGeneration: what was collected since a generation that this node does not descend from any more is
+// still collected. Forgotten, it would let a peer of the same generation be taken for equal.
+func TestForeignBitmapIsOfThisGeneration(t *testing.T) {
+	e := withPeers(t, 2)
+	e.super.History[0] = 0x80
+	e.super.Rows[0].Bitmap, e.super.Rows[1].Bitmap = 0x66, 0x80
+	e.dropForeignBitmaps()
+	if b := e.super.Rows[0].Bitmap; b != 0x100 {
+		t.Errorf("the foreign one is %#x, not the current one", b)
+	}
+	if b := e.super.Rows[1].Bitmap; b != 0x80 {
+		t.Errorf("the former one is %#x", b)
+	}
+}
+
+// TestFencedDataIsNobodysSource: a Primary was fenced with writes on its disk that must not be kept, when it had just agreed to be
+// the source of a peer.
+func TestFencedDataIsNobodysSource(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role = true, WFBitMapS, Inconsistent, Secondary
+	e.role, e.fencedOut, e.fencedLoss = Primary, true, true
+	e.leaveFenced()
+	if e.disk != Inconsistent || p.conn >= Connected {
+		t.Errorf("the disk is %v and the link %v", e.disk, p.conn)
+	}
+}
+
+// TestGenerationsAreToldOneByOne: a Primary loses two peers one right after the other. The third hears of both generations, with
+// the names of those who are left out of each.
+func TestGenerationsAreToldOneByOne(t *testing.T) {
+	e := withPeers(t, 3)
+	e.role = Primary
+	for i := range 3 {
+		p := &e.peers[i]
+		p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, 0x100
+	}
+	out := e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil)
+	out = append(out, e.Step(0, &Event{Kind: EvLinkDown, Peer: 1}, nil)...)
+	at := uint64(0x100)
+	var names uint32
+	for len(out) > 0 {
+		a := out[0]
+		out = out[1:]
+		switch {
+		case a.Kind == ActMetaSuper:
+			out = append(out, e.Step(0, &Event{Kind: EvMetaDone, OK: true}, nil)...)
+		case a.Kind == ActSend && a.Peer == 2 && a.Msg.Type == MsgUUIDs:
+			if a.Msg.Block&uuidMask != at {
+				t.Errorf("%#x follows %#x, where the peer has %#x", a.Msg.UUID, a.Msg.Block, at)
+			}
+			at = a.Msg.UUID & uuidMask
+			names |= a.Msg.Count
+		}
+	}
+	if at != e.super.Current&uuidMask || names != 1<<1|1<<2 {
+		t.Errorf("the peer has %#x of %#x and left-out nodes %b", at, e.super.Current, names)
+	}
+}
+
+// TestGrowthOfAShortBlock: the last block was not a whole one, and the rest of it is new.
+func TestGrowthOfAShortBlock(t *testing.T) {
+	e := withPeers(t, 2)
+	e.resize(62<<testShift+512, true)
+	e.resize(64<<testShift, false)
+	for b, want := range map[uint64]bool{61: false, 62: true, 63: true} {
+		if got := e.bits[0].test(b); got != want {
+			t.Errorf("block %d is marked: %v", b, got)
+		}
+	}
+}
+
+// TestRefusedWriteKeepsTheResync: a target refuses a mirrored write of an old fencing epoch. Its resync has not copied that.
+func TestRefusedWriteKeepsTheResync(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role = true, SyncTarget, UpToDate, Primary
+	e.disk, e.super.Fence = Inconsistent, 2
+	e.onData(p, &Msg{Type: MsgData, Off: 5 << testShift, Len: 1 << testShift, Fence: 1})
+	if !e.bits[0].test(5) {
+		t.Error("the resync may end without the write")
+	}
+}
+
+// TestResyncWaitsForALentGeneration: a Primary that is a target has lent its source a generation. It ends in that one.
+func TestResyncWaitsForALentGeneration(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.link, p.conn, p.disk, p.gen, p.told = true, 1, SyncTarget, UpToDate, 0x200, 0x300
+	p.uuidWait, e.rotating = 1, 1
+	e.role, e.disk = Primary, Inconsistent
+	e.pullMore(p)
+	if p.sync.finishing {
+		t.Error("the resync ends in the generation before")
+	}
+	drain(t, e, e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgUUIDsAck, UUID: 0x300}}, nil))
+	if p.conn != Connected || e.super.Current&uuidMask != 0x300 {
+		t.Errorf("the link is %v, the generation %#x", p.conn, e.super.Current)
+	}
+}
+
+// TestGenerationAfterAnother: a new generation follows the one that a node has. What follows another one is compared.
+func TestGenerationAfterAnother(t *testing.T) {
+	for _, c := range []struct {
+		old, young, want uint64
+		conn             Conn
+	}{{0x100, 0x200, 0x200, Connected}, {0x80, 0x200, 0x100, WFConnection}, {0x80, 0x100, 0x100, Connected}} {
+		e := withPeers(t, 2)
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.role = true, Connected, UpToDate, Primary
+		e.onUUIDs(p, &Msg{Type: MsgUUIDs, UUID: c.young, Block: c.old, Count: 1 << 2})
+		if e.super.Current != c.want || p.conn != c.conn {
+			t.Errorf("%#x after %#x: the link is %v, the generation %#x", c.young, c.old, p.conn, e.super.Current)
+		}
+	}
+}
+
+// TestGenerationOfALostPeer: what a peer had when its connection ended says nothing about what is marked for it here, once this
+// node has taken over the data of another.
+func TestGenerationOfALostPeer(t *testing.T) {
+	e := withPeers(t, 2)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, 0x100
+	drain(t, e, e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil))
+	e.super.Current, e.role = 0x200, Primary
+	e.rotate()
+	if b := e.super.Rows[0].Bitmap; b != 0x200 {
+		t.Errorf("changes count as collected since %#x", b)
 	}
 }

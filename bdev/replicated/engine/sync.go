@@ -155,7 +155,7 @@ func (e *Engine) finishTarget(p *peer) {
 	p.sync.finishing = true
 	link := p.link
 	finish := func(ok bool) {
-		if p.link != link || !ok {
+		if p.link != link || !ok || p.uuidWait != 0 || e.bits[p.row].count != 0 {
 			p.sync.finishing = false
 			return
 		}

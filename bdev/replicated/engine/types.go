@@ -235,6 +235,7 @@ type Hello struct {
 	Crashed       bool // was Primary and ended without saying so, as far as this peer is concerned
 	Open          bool // lost a Primary some of whose writes the peer may not have
 	Weak          bool // ended without saying so as a Secondary: it may have lost writes that the peer has
+	Partial       bool // was taking over the data of the peer, and has not come to the end of it
 	Target        bool // is taking over the data of another node
 	Follows       bool // another node is Primary and sends it its writes
 	Dirty         uint64

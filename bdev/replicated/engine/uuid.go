@@ -47,6 +47,7 @@ type compareInput struct {
 	mineCrashed, peerCrashed bool
 	mineOpen, peerOpen       bool // lost a Primary whose last writes may not be everywhere
 	mineWeak, peerWeak       bool // crashed as a Secondary, and may have lost what the other has
+	minePartial, peerPartial bool // in the middle of a resync from the other: nothing of its own is left
 	minePrimary, peerPrimary bool
 	tieBreaker               bool // I accepted the meta connection (RESOLVE_CONFLICTS)
 	several                  bool // other nodes may have changed either side since
@@ -60,6 +61,7 @@ func (c *compareInput) mirrored() *compareInput {
 		mine: c.peer, peer: c.mine,
 		mineCrashed: c.peerCrashed, peerCrashed: c.mineCrashed,
 		mineOpen: c.peerOpen, peerOpen: c.mineOpen, mineWeak: c.peerWeak, peerWeak: c.mineWeak,
+		minePartial: c.peerPartial, peerPartial: c.minePartial,
 		minePrimary: c.peerPrimary, peerPrimary: c.minePrimary,
 		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, collected: c.collected,
 		historyLen: c.historyLen,
@@ -133,6 +135,10 @@ func ruleBehindBitmap(c *compareInput) bool { return c.mine.Current == c.peer.Bi
 func ruleStartLost(c *compareInput) bool {
 	return c.mine.Current == c.peer.History[0] && (c.peer.History[0]+syncUUIDOffset)&uuidMask == c.peer.Bitmap
 }
+
+// ruleSourceForgot: the source has itself taken over the data of a third node, and with that dropped the name of the resync that it
+// has not brought to an end.
+func ruleSourceForgot(c *compareInput) bool { return c.minePartial && !c.peerPartial }
 
 func ruleBehindHistory(c *compareInput) bool { return c.inPeerHistory(c.mine.Current) }
 
@@ -219,6 +225,8 @@ var Rules = []Rule{
 	{70, "the peer's generation is the one I collect changes since", mirror(ruleBehindBitmap), 1, repairNone},
 	{71, "my start of resync did not reach the peer", mirror(ruleStartLost), 1, repairMineStart},
 	{80, "the peer's generation is in my history", mirror(ruleBehindHistory), 2, repairNone},
+	{81, "I am in the middle of a resync that the peer does not know any more", ruleSourceForgot, -2, repairNone},
+	{82, "the peer is in the middle of a resync that I do not know any more", mirror(ruleSourceForgot), 2, repairNone},
 	{90, "both went on from the same generation", func(c *compareInput) bool {
 		return c.mine.Bitmap == c.peer.Bitmap && c.mine.Bitmap != 0
 	}, SplitBrainAuto, repairNone},
@@ -247,12 +255,18 @@ func (g *GI) mask() {
 	}
 }
 
-// pushHistory remembers a former generation; zero and repetitions are not kept.
+// pushHistory remembers a former generation; zero and repetitions are not kept. One that has been remembered before moves to the
+// front: between several nodes the same ones come again and again, and would push out those that a node long away still has. The
+// first two stay what DRBD has there.
 func pushHistory(h *[HistoryLen]uint64, uuid uint64) {
 	if uuid == 0 || h[0] == uuid {
 		return
 	}
-	copy(h[1:], h[:HistoryLen-1])
+	at := 1
+	for at < HistoryLen-1 && h[at]&uuidMask != uuid&uuidMask {
+		at++
+	}
+	copy(h[1:], h[:at])
 	h[0] = uuid
 }
 

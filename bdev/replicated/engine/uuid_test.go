@@ -12,6 +12,7 @@ const (
 	openMine, openPeer     = 32, 64
 	weakMine, weakPeer     = 128, 256
 	survivors, collected   = 512, 1024
+	partMine, partPeer     = 2048, 4096
 )
 
 func gi(c, b, h0, h1 uint64) GI {
@@ -26,6 +27,7 @@ func verdict(mine, peer GI, flags int) (Verdict, int) {
 		mineCrashed: flags&crashedMine != 0, peerCrashed: flags&crashPeer != 0,
 		minePrimary: flags&primaryMine != 0, peerPrimary: flags&primPeer != 0,
 		several: flags&(survivors|collected) != 0, survivors: flags&survivors != 0, collected: flags&collected != 0,
+		minePartial: flags&partMine != 0, peerPartial: flags&partPeer != 0,
 		mineOpen: flags&openMine != 0, peerOpen: flags&openPeer != 0,
 		mineWeak: flags&weakMine != 0, peerWeak: flags&weakPeer != 0,
 	})
@@ -90,6 +92,9 @@ func TestCompareRows(t *testing.T) {
 		{"my start was lost", gi(tX, tC+tOff, tC, tH0), gi(tC, 0, tH0, tH1), 0, 1, 71},
 		{"the peer's current in my history", collecting, gi(tH0, 0, tH1, 0), 0, 2, 80},
 		{"the peer's current in my history, old", collecting, gi(tH1, 0, tX, 0), 0, 2, 80},
+		{"my resync is forgotten", gi(tX, 0, 0, 0), plain, partMine, -2, 81},
+		{"the peer's resync is forgotten", plain, gi(tX, 0, 0, 0), partPeer, 2, 82},
+		{"both are in the middle of a resync", gi(tX, 0, 0, 0), gi(tX1, 0, 0, 0), partMine | partPeer, Unrelated, 0},
 		{"both went on", collecting, gi(tX, tB, tH0, tH1), 0, SplitBrainAuto, 90},
 		{"histories meet", collecting, gi(tX, tX1, tH1, tX2), 0, SplitBrain, 100},
 		{"nothing in common", collecting, gi(tX, tX1, tX2, tX3), 0, Unrelated, 0},
@@ -187,4 +192,25 @@ func TestClampIsStable(t *testing.T) {
 
 func past(g *GI, uuid uint64) bool {
 	return uuid == g.Bitmap || uuid == g.History[0] || uuid == g.History[1]
+}
+
+// TestHistoryKeepsDifferentGenerations: what comes again moves to the front, and pushes nothing out.
+func TestHistoryKeepsDifferentGenerations(t *testing.T) {
+	var h [HistoryLen]uint64
+	pushHistory(&h, tX)
+	for range HistoryLen {
+		pushHistory(&h, tC)
+		pushHistory(&h, tB|1)
+		pushHistory(&h, tC|1)
+		pushHistory(&h, tB)
+	}
+	if want := [HistoryLen]uint64{tB, tC | 1, tX}; h != want {
+		t.Errorf("%x, not %x", h, want)
+	}
+	for i := range uint64(HistoryLen) {
+		pushHistory(&h, tX1+i<<1)
+	}
+	if h[0] != tX1+(HistoryLen-1)<<1 || h[HistoryLen-1] != tX1 {
+		t.Errorf("%x", h)
+	}
 }

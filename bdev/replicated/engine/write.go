@@ -142,6 +142,11 @@ func (e *Engine) runParked() {
 	for e.parked.len() > 0 {
 		g := e.writeGate()
 		if g == gateWait {
+			e.letCopiesPass()
+			return
+		}
+		e.lock.stalled = false
+		if g == gateOpen && !e.lock.mayGoOut(e.parked.first()) {
 			return
 		}
 		o := e.parked.pop()
@@ -276,10 +281,12 @@ func (e *Engine) tryComplete(o *op) {
 			e.complete(o, false)
 		}
 		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
-		// missing replicas lack is in their bitmaps.
+		// missing replicas lack is in their bitmaps. No acknowledgement closes the epoch, so that the others confirm it now.
 		e.unlock(o)
 		if o.barWait == 0 {
 			e.putExtents(o)
+		} else if o.epoch == e.epoch {
+			e.closeEpoch()
 		}
 		return
 	}

@@ -6,7 +6,8 @@
 // The host opens every leg that is here and makes a Set of them. Load chooses the leg to start from by the superblocks
 // (engine.ChooseLeg), and takes the sum of what all legs that are in sync with it say: the bits of all bitmaps, the hot
 // extents of all activity logs. So a page that one leg has lost costs a resync at most, even if the disk does not know that
-// it lost it. What no leg can read counts as dirty or hot. A leg whose two superblocks are bad is not here. One that the
+// it lost it. An extent that only some of the logs have is dirty by that, but not hot: before the next write there, all of them get
+// it. What no leg can read counts as dirty or hot. A leg whose two superblocks are bad is not here. One that the
 // volume has never seen, because its disk was replaced, is a new one: everything is copied to it.
 //
 // # While it runs

@@ -139,7 +139,8 @@ func TestWhatOneLegHasLostTheOtherSays(t *testing.T) {
 		if md.Super.Seq != 11 {
 			t.Errorf("leg %d lost its writes: superblock %d", lost, md.Super.Seq)
 		}
-		if len(md.Hot)+len(md.HotToo) != 1 {
+		// The next crash may leave the leg that has lost it alone in sync: a write there needs a transaction of its own.
+		if len(md.Hot) != 0 || !slices.Equal(md.HotToo, []uint32{9}) {
 			t.Errorf("leg %d lost its writes: hot %v and %v", lost, md.Hot, md.HotToo)
 		}
 		if md.Bitmaps[0][0] != 0xf0 || md.Rewrite != 1 {

@@ -60,26 +60,36 @@ func (s *Set) others(md *engine.Loaded, best int, f func(*Leg)) {
 	}
 }
 
+// loadLog takes what is hot. A slot in which the legs differ counts as free, and its extents as hot for the crash alone: who writes
+// there needs a transaction, because after the next crash a leg that lacks it may be the only one that is in sync.
 func (s *Set) loadLog(md *engine.Loaded, best int) {
 	table, all := s.Legs[best].store.Hot()
 	md.HotAll = all
-	hot := map[uint32]bool{}
-	for slot, x := range table {
+	same := slices.Clone(table)
+	tables := [][]uint32{table}
+	s.others(md, best, func(l *Leg) {
+		table, all := l.store.Hot()
+		md.HotAll = md.HotAll || all
+		for slot := range same {
+			if slot >= len(table) || table[slot] != same[slot] {
+				same[slot] = meta.ExtentFree
+			}
+		}
+		tables = append(tables, table)
+	})
+	hot := map[uint32]bool{meta.ExtentFree: true}
+	for slot, x := range same {
 		if x != meta.ExtentFree {
 			md.Hot = append(md.Hot, engine.ALUpdate{Slot: uint16(slot), Extent: x})
 			hot[x] = true
 		}
 	}
-	s.others(md, best, func(l *Leg) {
-		table, all := l.store.Hot()
-		md.HotAll = md.HotAll || all
-		for _, x := range table {
-			if x != meta.ExtentFree && !hot[x] {
-				md.HotToo = append(md.HotToo, x)
-				hot[x] = true
-			}
+	for _, x := range slices.Concat(tables...) {
+		if !hot[x] {
+			md.HotToo = append(md.HotToo, x)
+			hot[x] = true
 		}
-	})
+	}
 	if engine.Switched(s.cfg, engine.MutTrustBadLog) {
 		md.HotAll = false
 	}
