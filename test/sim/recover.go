@@ -48,11 +48,16 @@ func (s *Sim) recovery() {
 }
 
 // checkResyncsEnd: without faults every resync comes to its end, whatever else may need the operator. A minute is enough for the
-// slowest of them.
+// slowest of them. One that is paused is the operator's: his word to go on may have come while a demotion was under way.
 func (s *Sim) checkResyncsEnd() {
 	for _, n := range s.nodes {
 		for j := range s.nodes {
-			if j != n.index && n.eng.Peer(rowOf(n.index, j)).Conn > engine.Connected {
+			if j == n.index {
+				continue
+			}
+			switch c := n.eng.Peer(rowOf(n.index, j)).Conn; {
+			case c <= engine.Connected, c == engine.PausedSyncS, c == engine.PausedSyncT:
+			default:
 				s.violate("a resync does not end: %s", s.describe())
 			}
 		}
@@ -173,7 +178,8 @@ func (s *Sim) reconnect(n *node, j int, discard bool) {
 	}
 }
 
-// survivor is the node whose data counts: the Primary of the running tenure, else the best disk.
+// survivor is the node whose data counts: the Primary of the running tenure, else the best disk. If none is good, it is rather one
+// that misses a leg than one that has never had all of the data.
 func (s *Sim) survivor() *node {
 	if n := s.model.primary; n != nil && n.eng != nil {
 		return n
@@ -184,12 +190,20 @@ func (s *Sim) survivor() *node {
 			continue
 		}
 		v, w := n.eng.View(), best.eng.View()
-		if v.Role == engine.Primary && w.Role != engine.Primary || v.Role == w.Role && v.Disk > w.Disk {
+		switch {
+		case v.Role != w.Role:
+			if v.Role == engine.Primary {
+				best = n
+			}
+		case v.Disk > w.Disk, v.Disk == w.Disk && n.hadAll() && !best.hadAll():
 			best = n
 		}
 	}
 	return best
 }
+
+// hadAll reports that a node has had all of the data at some time: it is neither new nor in the middle of a resync.
+func (n *node) hadAll() bool { return !n.partial && n.eng.Metadata().Current != engine.JustCreated }
 
 // ensurePrimary sees to it that somebody is Primary.
 func (s *Sim) ensurePrimary() {

@@ -73,7 +73,8 @@
 //
 // # What is durable before what
 //
-//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed
+//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed, on all legs
+//	    before any of them forgets it
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
 //	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale

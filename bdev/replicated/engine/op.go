@@ -149,8 +149,12 @@ func (e *Engine) unlock(o *op) {
 	e.laterGranted(first)
 }
 
-// letCopiesPass: the writes that hold ranges cannot go out for now.
+// letCopiesPass: the writes that hold ranges and extents cannot go out for now. What brings them on may need either: a resync the
+// ranges, and the repair of a leg that it cannot read a place in the activity log.
 func (e *Engine) letCopiesPass() {
+	for _, o := range e.parked.list[e.parked.head:] {
+		e.putExtents(o)
+	}
 	e.lock.stalled, e.lock.passed = true, true
 	first := len(e.granted)
 	e.granted = e.lock.grant(e.granted)
@@ -193,8 +197,6 @@ func (e *Engine) proceed(o *op) {
 		e.repairLocked(o)
 	case opLegVerify:
 		e.legVerifyLocked(o)
-	case opPeerRead:
-		e.peerReadLocked(o)
 	default:
 		panic("operation without a range was granted one")
 	}

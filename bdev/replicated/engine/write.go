@@ -97,12 +97,7 @@ func (e *Engine) orFail(f OnFailure) gate {
 func (e *Engine) runHeld() {
 	for e.held.len() > 0 {
 		o := e.held.first()
-		g := gateOpen
-		if o.kind == opWrite {
-			g = e.writeGate()
-		} else if e.suspended {
-			g = gateWait
-		}
+		g := e.gateOf(o)
 		if g == gateWait {
 			return
 		}
@@ -113,6 +108,17 @@ func (e *Engine) runHeld() {
 		}
 		e.admit(o)
 	}
+}
+
+// gateOf is why a request of the front end cannot go out now.
+func (e *Engine) gateOf(o *op) gate {
+	switch {
+	case o.kind == opWrite:
+		return e.writeGate()
+	case e.suspended:
+		return gateWait
+	}
+	return gateOpen
 }
 
 func (e *Engine) admit(o *op) {
@@ -153,6 +159,9 @@ func (e *Engine) runParked() {
 		if g == gateFail {
 			e.failRequest(o)
 			continue
+		}
+		if e.hasDisk() && !e.getExtents(o) {
+			continue // it had given them back; it comes here again with them
 		}
 		e.submit(o)
 	}
