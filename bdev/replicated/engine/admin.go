@@ -259,7 +259,7 @@ func (e *Engine) usedBeyond(size uint64) bool {
 
 func (e *Engine) resizeGeneration() {
 	old := e.super.Current
-	pushHistory(&e.super.History, old)
+	e.remember(&e.super.History, old)
 	for i := range e.peers {
 		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 {
 			e.super.Rows[i].Bitmap = old

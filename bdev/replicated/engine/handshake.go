@@ -271,7 +271,7 @@ func (e *Engine) applyRepair(p *peer, rule *Rule) {
 	row := &e.super.Rows[p.row]
 	switch rule.repair {
 	case repairMineEnd:
-		pushHistory(&e.super.History, row.Bitmap)
+		e.remember(&e.super.History, row.Bitmap)
 		row.Bitmap = 0
 		e.commit(nil)
 	case repairMineStart:
@@ -285,7 +285,7 @@ func (e *Engine) applyRepair(p *peer, rule *Rule) {
 func (e *Engine) startAfterCompare(p *peer, v Verdict) {
 	p.gen = p.hello.GI.Current
 	p.sourceHistory = p.hello.GI.History
-	pushHistory(&p.sourceHistory, p.hello.GI.Bitmap)
+	e.remember(&p.sourceHistory, p.hello.GI.Bitmap)
 	if v == 2 || v == -2 {
 		e.bits[p.row].setAll()
 	}

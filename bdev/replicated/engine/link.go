@@ -238,7 +238,7 @@ func (e *Engine) rotate() {
 		return
 	}
 	if others || e.severalPeers() {
-		pushHistory(&e.super.History, old)
+		e.remember(&e.super.History, old)
 	}
 	e.setCurrent(e.newUUID())
 	young := e.super.Current
@@ -300,7 +300,7 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 		}
 	}
 	if p.isTarget() {
-		pushHistory(&p.sourceHistory, m.Block) // it ends in the new generation
+		e.remember(&p.sourceHistory, m.Block) // it ends in the new generation
 	}
 	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
 }
@@ -320,7 +320,7 @@ func (e *Engine) followGeneration(p *peer, m *Msg) {
 			e.later(func() { e.resetLink(q) }) // it is behind now: compare when it may be helped
 		}
 	}
-	pushHistory(&e.super.History, old)
+	e.remember(&e.super.History, old)
 	e.setCurrent(m.UUID)
 	link := p.link
 	e.commit(func(bool) {

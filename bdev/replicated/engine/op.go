@@ -149,12 +149,15 @@ func (e *Engine) unlock(o *op) {
 	e.laterGranted(first)
 }
 
-// letCopiesPass: the writes that hold ranges and extents cannot go out for now. What brings them on may need either: a resync the
-// ranges, and the repair of a leg that it cannot read a place in the activity log.
-func (e *Engine) letCopiesPass() {
+// yieldExtents: the writes that hold extents cannot go out for now, and what they wait for may need a place in the activity log.
+func (e *Engine) yieldExtents() {
 	for _, o := range e.parked.list[e.parked.head:] {
 		e.putExtents(o)
 	}
+}
+
+// letCopiesPass: the writes that hold ranges cannot go out for now, and what they wait for may be a copy of these.
+func (e *Engine) letCopiesPass() {
 	e.lock.stalled, e.lock.passed = true, true
 	first := len(e.granted)
 	e.granted = e.lock.grant(e.granted)

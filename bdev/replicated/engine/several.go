@@ -310,11 +310,24 @@ func (e *Engine) peerOfNode(node int) *peer {
 	return nil
 }
 
+// remember adds a former generation to a history. One since which a bitmap still collects stays in it: the node that has it may be
+// away for long, and everybody else has to know it as his ancestor when he takes this history over.
+func (e *Engine) remember(h *[HistoryLen]uint64, uuid uint64) {
+	pushHistory(h, uuid, func(former uint64) bool {
+		for i := range e.peers {
+			if former != 0 && e.isPeer(i) && e.super.Rows[i].Bitmap&uuidMask == former&uuidMask {
+				return true
+			}
+		}
+		return false
+	})
+}
+
 // pushFormer adds a generation to the history, if it is not the current one: two nodes may be resynced within a generation when
 // a Primary was lost.
 func (e *Engine) pushFormer(uuid uint64) {
 	if uuid != 0 && uuid&uuidMask != e.super.Current&uuidMask {
-		pushHistory(&e.super.History, uuid)
+		e.remember(&e.super.History, uuid)
 	}
 }
 
@@ -374,7 +387,7 @@ func (e *Engine) lendGeneration() {
 				old = p.told
 			}
 			if p.isTarget() {
-				pushHistory(&p.sourceHistory, old)
+				e.remember(&p.sourceHistory, old)
 			}
 			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old, Count: without})
 			p.told = uuid

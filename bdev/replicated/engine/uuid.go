@@ -257,14 +257,22 @@ func (g *GI) mask() {
 
 // pushHistory remembers a former generation; zero and repetitions are not kept. One that has been remembered before moves to the
 // front: between several nodes the same ones come again and again, and would push out those that a node long away still has. The
-// first two stay what DRBD has there.
-func pushHistory(h *[HistoryLen]uint64, uuid uint64) {
+// first two stay what DRBD has there. What goes for a new one is the oldest that is not in use.
+func pushHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
 	if uuid == 0 || h[0] == uuid {
 		return
 	}
 	at := 1
 	for at < HistoryLen-1 && h[at]&uuidMask != uuid&uuidMask {
 		at++
+	}
+	if h[at]&uuidMask != uuid&uuidMask {
+		for at > 1 && used(h[at]) {
+			at--
+		}
+		if at == 1 {
+			at = HistoryLen - 1
+		}
 	}
 	copy(h[1:], h[:at])
 	h[0] = uuid

@@ -194,23 +194,29 @@ func past(g *GI, uuid uint64) bool {
 	return uuid == g.Bitmap || uuid == g.History[0] || uuid == g.History[1]
 }
 
-// TestHistoryKeepsDifferentGenerations: what comes again moves to the front, and pushes nothing out.
+// TestHistoryKeepsDifferentGenerations: what comes again moves to the front, and pushes nothing out; what is in use stays.
 func TestHistoryKeepsDifferentGenerations(t *testing.T) {
 	var h [HistoryLen]uint64
-	pushHistory(&h, tX)
+	used := func(uuid uint64) bool { return uuid == tX }
+	push := func(uuid uint64) { pushHistory(&h, uuid, used) }
+	push(tX)
 	for range HistoryLen {
-		pushHistory(&h, tC)
-		pushHistory(&h, tB|1)
-		pushHistory(&h, tC|1)
-		pushHistory(&h, tB)
+		push(tC)
+		push(tB | 1)
+		push(tC | 1)
+		push(tB)
 	}
 	if want := [HistoryLen]uint64{tB, tC | 1, tX}; h != want {
 		t.Errorf("%x, not %x", h, want)
 	}
 	for i := range uint64(HistoryLen) {
-		pushHistory(&h, tX1+i<<1)
+		push(tX1 + i<<1)
 	}
-	if h[0] != tX1+(HistoryLen-1)<<1 || h[HistoryLen-1] != tX1 {
+	if h[0] != tX1+(HistoryLen-1)<<1 || h[HistoryLen-2] != tX1+2 || h[HistoryLen-1] != tX {
 		t.Errorf("%x", h)
+	}
+	used = func(uint64) bool { return true }
+	if push(tX2); h[0] != tX2 || h[HistoryLen-1] != tX1+2 {
+		t.Errorf("%x: the oldest goes when all are in use", h)
 	}
 }

@@ -148,11 +148,13 @@ func (e *Engine) runParked() {
 	for e.parked.len() > 0 {
 		g := e.writeGate()
 		if g == gateWait {
+			e.yieldExtents()
 			e.letCopiesPass()
 			return
 		}
 		e.lock.stalled = false
 		if g == gateOpen && !e.lock.mayGoOut(e.parked.first()) {
+			e.yieldExtents()
 			return
 		}
 		o := e.parked.pop()
