@@ -45,13 +45,17 @@ func (s *Sim) Run() (failure string) {
 }
 
 // begin makes the first Primary: by force, since nobody has good data yet; or after the operator has said that the disks are
-// equal; or two of them, before they have ever met.
+// equal; or all of them, before they have ever met; or one that is made anew, besides the first.
 func (s *Sim) begin() {
 	first := s.nodes[s.rng.IntN(len(s.nodes))]
 	switch s.rng.IntN(12) {
 	case 0:
 		if s.prof.splitBrain {
-			s.strangers()
+			if s.rng.IntN(2) == 0 {
+				s.strangers()
+			} else {
+				s.newcomer(first, s.other(first))
+			}
 		}
 		s.runFor(500e6)
 	case 1, 2:
@@ -79,6 +83,22 @@ func (s *Sim) strangers() {
 		s.promote(n, true)
 		s.workload(10e6)
 	}
+	s.healAll()
+}
+
+// newcomer makes a node anew and promotes it before it has met the others again: unlike those of strangers, its bitmap does not even
+// begin where theirs do.
+func (s *Sim) newcomer(first, n *node) {
+	s.runFor(500e6)
+	s.promote(first, true)
+	s.runFor(2e9)
+	for _, w := range s.wires {
+		s.sever(w)
+	}
+	s.workload(10e6)
+	s.recreate(n)
+	s.promote(n, true)
+	s.workload(10e6)
 	s.healAll()
 }
 

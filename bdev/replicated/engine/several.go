@@ -313,14 +313,28 @@ func (e *Engine) peerOfNode(node int) *peer {
 // remember adds a former generation to a history. One since which a bitmap still collects stays in it: the node that has it may be
 // away for long, and everybody else has to know it as his ancestor when he takes this history over.
 func (e *Engine) remember(h *[HistoryLen]uint64, uuid uint64) {
-	pushHistory(h, uuid, func(former uint64) bool {
-		for i := range e.peers {
-			if former != 0 && e.isPeer(i) && e.super.Rows[i].Bitmap&uuidMask == former&uuidMask {
-				return true
-			}
+	pushHistory(h, uuid, e.collectsSince)
+}
+
+func (e *Engine) collectsSince(former uint64) bool {
+	for i := range e.peers {
+		if former != 0 && e.isPeer(i) && e.super.Rows[i].Bitmap&uuidMask == former&uuidMask {
+			return true
 		}
-		return false
-	})
+	}
+	return false
+}
+
+// refreshHistory moves what bitmaps collect since behind the first two, which the rules compare: whoever is about to take this
+// history over does not know that it is in use here, and forgets from the end.
+func (e *Engine) refreshHistory() {
+	h := &e.super.History
+	for i := 3; i < HistoryLen; i++ {
+		if former := h[i]; e.collectsSince(former) {
+			copy(h[3:i+1], h[2:i])
+			h[2] = former
+		}
+	}
 }
 
 // pushFormer adds a generation to the history, if it is not the current one: two nodes may be resynced within a generation when

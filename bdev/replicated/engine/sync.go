@@ -52,6 +52,7 @@ func (e *Engine) startSource(p *peer) {
 		row.Bitmap = e.newUUID()
 	}
 	row.Flags &^= RowOutdated
+	e.refreshHistory()
 	link := p.link
 	begin := func(bool) {
 		if p.link != link || !p.isSource() {
