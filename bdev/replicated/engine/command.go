@@ -324,8 +324,8 @@ func (e *Engine) promote() {
 }
 
 // flushFormer makes durable what the last Primary wrote here: from now on others may take it over from this node. If it were lost
-// here after that, who came first would have other data than who comes later. It has no switch: most of that the activity logs and
-// the comparison of this node with both tell again, and no trouble leaves the rest to chance alone.
+// here after that, who came first would have other data than who comes later. It has no switch, since no trouble shows it: as a rule
+// the activity logs and the comparison of this node with both bring it to light.
 func (e *Engine) flushFormer() {
 	e.metaThen(func() {
 		e.meta.pending++
