@@ -54,7 +54,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"several nodes", 15, func(s *Sim, _ *node, _ *wire, power bool) { s.hurtSeveral(power) }, func(p *profile) bool { return p.nodes > 2 }},
 		{"crash with bad metadata", 1, (*Sim).crashWithBadMetadata, nil},
 		{"diskless Primary and older nodes", 1, (*Sim).disklessMeetsOlder, func(p *profile) bool { return p.diskless }},
-		{"power loss after a promotion", 1, (*Sim).powerLossAfterPromotion, losesPower},
+		{"power loss after a promotion", 1, (*Sim).powerLossAfterPromotion, func(p *profile) bool { return p.power && p.nodes > 2 }},
 		{"reads of bad blocks", 1, (*Sim).readBadBlocks, nil},
 		{"second promotion", 1, (*Sim).promoteSecond, func(p *profile) bool { return !p.fencing }},
 		{"loss of metadata on a leg", 1, (*Sim).loseMetadataWrites, func(p *profile) bool { return hasLegs(p) && p.eio == 0 }},

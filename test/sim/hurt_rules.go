@@ -110,33 +110,43 @@ func (n *node) bitmapPages(o *node) (list []meta.Page) {
 	return list
 }
 
-// powerLossAfterPromotion ends a Primary in the middle of writes, promotes another node and takes its power.
-func (s *Sim) powerLossAfterPromotion(_ *node, _ *wire, power bool) {
+// powerLossAfterPromotion ends a Primary in the middle of writes, promotes another node, lets a third take its data over, and takes
+// its power: the old Primary, which takes its data over afterwards, has to get the same.
+func (s *Sim) powerLossAfterPromotion(*node, *wire, bool) {
 	s.startAll()
+	s.healAll()
 	s.promoteAny()
 	n, o := s.quietPair()
 	if o == nil {
 		return
 	}
+	x := s.nodes[0]
+	for _, y := range s.nodes {
+		if y != n && y != o {
+			x = y
+		}
+	}
+	s.sever(s.wire(n.index, x.index))
+	s.sever(s.wire(o.index, x.index))
 	s.hot = 3
-	s.workload(s.rng.Int64N(10e6))
+	s.workload(20e6)
 	s.hot = 0
-	s.crash(n, power)
-	if s.rng.IntN(2) == 0 {
-		s.runFor(s.rng.Int64N(5e6))
+	s.crash(n, false)
+	if s.newest(o) {
+		s.promote(o, false)
 	}
-	if !s.newest(o) {
-		s.startAll()
-		return
+	s.healWire(s.wire(o.index, x.index))
+	if s.runUntil(3e9, func() bool { return s.linkIs(x, o, engine.SyncTarget) }) {
+		s.runUntil(3e9, func() bool { return s.linkIs(x, o, engine.Connected) })
 	}
-	s.promote(o, false)
-	s.runFor(s.rng.Int64N(100e6))
-	if s.rng.IntN(2) == 0 {
-		s.start(n)
-		s.runFor(s.rng.Int64N(1e9))
-	}
+	s.sever(s.wire(o.index, x.index))
 	s.crash(o, true)
-	s.startAll()
+	s.start(o)
+	s.start(n)
+	s.runFor(1e9)
+	s.healWire(s.wire(n.index, x.index))
+	s.runFor(1e9)
+	s.healAll()
 	s.quiesceSoon()
 }
 

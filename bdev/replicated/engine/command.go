@@ -302,6 +302,7 @@ func (e *Engine) promote() {
 		e.super.Flags |= SuperPrimary
 	}
 	e.cmd.started = true
+	e.flushFormer()
 	e.commit(func(ok bool) {
 		if !ok {
 			e.role = Secondary
@@ -320,6 +321,16 @@ func (e *Engine) promote() {
 			}
 		}
 	})
+}
+
+// flushFormer makes durable what the last Primary wrote here: from now on others may take it over from this node. If it were lost
+// here after that, who came first would have other data than who comes later. It has no switch, since no trouble shows it: as a rule
+// the activity logs and the comparison of this node with both bring it to light.
+func (e *Engine) flushFormer() {
+	e.metaThen(func() {
+		e.meta.pending++
+		e.flushLegs(func(bool) { e.metaDone(0) })
+	}, func(bool) {})
 }
 
 // exposedAtPromotion is the generation that this Primary's front end will see.

@@ -46,9 +46,8 @@ func (e *Engine) maySayHello(p *peer) bool {
 	return e.rotating == 0 && !e.cmd.critical && !e.committing()
 }
 
-// flushFor makes durable what a peer wrote over a connection that has ended: nobody else would know that it can still be lost. It is
-// early enough before the next comparison with that peer, even if this node is promoted meanwhile: until then the peer has the
-// writes that are not confirmed in its activity log or in its bitmap, and any third node and leg has them in that of this node.
+// flushFor makes durable what a peer wrote over a connection that has ended: its sender may be gone for good, and nobody else
+// would know that it can still be lost.
 func (e *Engine) flushFor(p *peer) {
 	p.unflushed = false
 	p.active++
