@@ -299,6 +299,7 @@ func (e *Engine) startAfterCompare(p *peer, v Verdict) {
 	case v > 0:
 		e.startBitmapSource(p)
 	default:
+		e.giveUpWrites()
 		e.setConn(p, WFBitMapT)
 	}
 	e.connected(p)

@@ -47,6 +47,7 @@ type op struct {
 	completed, logged  bool
 	freed              bool
 	failedLocal        bool // its local write was lost with the disk
+	givenUp            bool // this node has taken over other data since
 	legs               uint16
 	legsOK, legsBad    uint16
 	tried              uint16 // legs that it has been read from

@@ -275,6 +275,10 @@ func (e *Engine) tryComplete(o *op) {
 	if !o.localDone || o.ackWait != 0 || e.holdsAcks(o) {
 		return
 	}
+	if o.givenUp {
+		e.complete(o, false)
+		return
+	}
 	if !e.localCounts(o) && o.acked == 0 {
 		if o.barWait == 0 {
 			e.foundNoReplica(o)
@@ -290,6 +294,7 @@ func (e *Engine) tryComplete(o *op) {
 	if e.copies(o) < e.cfg.MinAcks && !e.mutated(MutNoMinAcks) {
 		if e.cfg.OnNoQuorum == FailIO {
 			e.complete(o, false)
+			return
 		}
 		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
 		// missing replicas lack is in their bitmaps. No acknowledgement closes the epoch, so that the others confirm it now.
@@ -365,6 +370,18 @@ func (e *Engine) fencedWrite(o *op) {
 			e.fencedLoss = e.fencedLoss || e.super.Rows[i].Bitmap == 0
 		}
 	}
+}
+
+// giveUpWrites: a Primary with good data takes over that of a peer, by a split-brain policy. What it has not acknowledged fails: the
+// copies that there are will be overwritten.
+func (e *Engine) giveUpWrites() {
+	if e.role != Primary || !e.goodDisk() {
+		return
+	}
+	for o := e.logHead; o != nil; o = o.next {
+		o.givenUp = !o.completed
+	}
+	e.later(e.recheck)
 }
 
 // writing reports writes that are not acknowledged yet.
