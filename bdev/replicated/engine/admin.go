@@ -172,7 +172,7 @@ func (e *Engine) stepPause() {
 
 // resize changes the size here; new blocks are dirty towards everybody unless they are known to be equal.
 func (e *Engine) resize(size uint64, clean bool) {
-	old := e.blocks()
+	old := e.super.Size >> e.cfg.BlockShift // of the last block there may have been a part
 	e.super.Size = size
 	e.sizeBitmaps()
 	if clean || e.mutated(MutNoGrowthBits) {
