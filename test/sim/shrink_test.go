@@ -196,7 +196,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	}
 	const mut = engine.MutNoALOnCrash
 	shortest := 1 << 10
-	for seed := range uint64(12) {
+	for seed := range uint64(24) {
 		c := Shrink(seed, mut)
 		if c == nil {
 			continue
