@@ -229,7 +229,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	}
 	const mut = engine.MutNoALOnCrash
 	shortest := 1 << 10
-	for seed := range uint64(12) {
+	for seed := range uint64(24) {
 		c := Shrink(seed, 0, mut)
 		if c == nil {
 			continue
