@@ -168,6 +168,53 @@ func TestFloodOfConnectionsWithoutLogin(t *testing.T) {
 	})
 }
 
+// TestSlowWriters: peers that send their commands a few bytes at a time, cut anywhere. What they write is whole, and a session beside them goes on.
+func TestSlowWriters(t *testing.T) {
+	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
+		honest := newHonest(t, s)
+		const slow, step = 4, 7
+		var peers []*iscsitest.Peer
+		var sends [][]byte
+		block := func(i int) []byte { return bytes.Repeat([]byte{byte(i + 1)}, s.Block) }
+		for i := range slow {
+			o := s.Options
+			o.ISID[4] = byte(i + 1)
+			p, err := iscsitest.LogInReady(o, s.LUN)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			w := p.Command(s.LUN, cdb10(0x2a, i, 1), uint32(s.Block), true)
+			w.Data = block(i)
+			peers, sends = append(peers, p), append(sends, w.Append(nil, false, false))
+		}
+		for at := 0; at < len(sends[0]); at += step {
+			for i, p := range peers {
+				if err := p.SendBytes(sends[i][at:min(at+step, len(sends[i]))]); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := honest.Check(); err != nil {
+				t.Fatalf("an honest session notices after %d bytes: %v", at, err)
+			}
+		}
+		for i, p := range peers {
+			rsp, err := p.Receive()
+			if err != nil || rsp.Opcode() != iscsi.OpSCSIResponse || rsp.Status() != 0 {
+				t.Errorf("slow writer %d is answered by %v, %v", i, rsp, err)
+				continue
+			}
+			err = p.Send(p.Command(s.LUN, cdb10(0x28, i, 1), uint32(s.Block), false))
+			if err == nil {
+				rsp, err = p.Receive()
+			}
+			if err != nil || !bytes.Equal(rsp.Data, block(i)) {
+				t.Errorf("slow writer %d reads something else: %v, %v", i, rsp, err)
+			}
+		}
+	})
+}
+
 func TestSlowReaders(t *testing.T) {
 	serve(t, func(t *testing.T, _ *target.Server, s *iscsitest.Stage) {
 		honest := newHonest(t, s)

@@ -28,6 +28,7 @@ type disk struct {
 	seq             uint64
 	misdirected     int // writes of data and of metadata that will go elsewhere
 	misdirectedMeta int
+	losesMeta       bool // writes of metadata end and change nothing, but those of superblocks
 	gone            bool // answers every request with an error
 	flight          []*diskIO
 }
@@ -104,9 +105,6 @@ func (s *Sim) perform(n *node, a engine.Action, leg int, part *metaWrite) {
 		io.apply = d.flush(s)
 	case engine.ActMetaSuper, engine.ActMetaAL, engine.ActMetaBitmap:
 		io.pages = s.encode(n, leg, &a)
-		if a.Flag {
-			io.apply = d.flush(s)
-		}
 	case engine.ActLegWrite:
 		io.apply = func() { s.applyWrite(n, d, a) }
 	}

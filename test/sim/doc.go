@@ -8,8 +8,8 @@
 //
 // A run (run.go) begins with a first Primary: promoted by force, or after the operator has said that the disks are equal, or
 // two of them before they have ever met. Then come rounds, each some work of the front end and one trouble: hurt.go has the
-// table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_operator.go what an operator
-// does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
+// table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_rules.go those
+// that are there for one rule, hurt_operator.go what an operator does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
 // faults end, and everything has to become equal in bounded time (recover.go).
 //
 // sim.go is the clock and what a seed chooses; disk.go, metadata.go and net.go are the world; node.go is the host of an
@@ -25,7 +25,7 @@
 //   - a block is unreadable until it is written again, or worn: then it cannot be written either;
 //   - a block rots at rest, and a write of one block goes to another place, in the data or the metadata;
 //   - a bit of a page of metadata changes; one superblock of the two stays good;
-//   - a page of metadata goes to another place, and its own stays as it was. That the disk has lost a write nobody can see on
+//   - a page of metadata goes to another place, or nowhere, and its own stays as it was. That the disk has lost a write nobody can see on
 //     an only leg, so it happens where several are in sync, and the node ends before that changes.
 //
 // What no checksum finds, rot and misdirected writes of data, happens to one leg of one node, so that there is a right copy.
@@ -58,8 +58,7 @@
 //
 // That a check would notice is proven by switching the rule off that it watches: TestMutations, with -tags invariants.
 // testdata/mutations has the seed that noticed each switch last. Where it does not any more, because the engine or the
-// simulator has changed, the test looks on, and it fails when 1,000 seeds pass without a rule. The few that no sweep has proven
-// are listed in mutation_test.go, and printed as such.
+// simulator has changed, the test looks on, and it fails when 1,000 seeds pass without a rule.
 //
 // # What a failing seed leaves
 //

@@ -29,7 +29,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"switchover", 2, func(s *Sim, _ *node, _ *wire, _ bool) { s.switchover() }, nil},
 		{"command", 4, func(s *Sim, n *node, _ *wire, _ bool) { s.operate(n) }, nil},
 		{"repair", 4, (*Sim).repair, nil},
-		{"forced second Primary", 6, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
+		{"forced second Primary", 8, func(s *Sim, _ *node, _ *wire, _ bool) { s.forcedSecond() }, splits},
 		{"legs", 5, func(s *Sim, n *node, _ *wire, power bool) { s.hurtLegs(n, power) }, hasLegs},
 		{"crash after the loss of a leg", 2, func(s *Sim, n *node, _ *wire, power bool) { s.crashAfterLegLoss(n, power) }, hasLegs},
 		{"decay", 3, func(s *Sim, n *node, _ *wire, _ bool) { s.decay(n) }, nil},
@@ -52,6 +52,13 @@ func init() { // the functions reach the table through Sim.hurt
 		{"older metadata put back", 1, (*Sim).putBackMetadata, nil},
 		{"metadata of a Primary put back", 1, (*Sim).putBackPrimary, func(p *profile) bool { return p.mode == engine.ModeC }},
 		{"several nodes", 15, func(s *Sim, _ *node, _ *wire, power bool) { s.hurtSeveral(power) }, func(p *profile) bool { return p.nodes > 2 }},
+		{"crash with bad metadata", 1, (*Sim).crashWithBadMetadata, nil},
+		{"diskless Primary and older nodes", 1, (*Sim).disklessMeetsOlder, func(p *profile) bool { return p.diskless }},
+		{"power loss after a promotion", 1, (*Sim).powerLossAfterPromotion, losesPower},
+		{"reads of bad blocks", 1, (*Sim).readBadBlocks, nil},
+		{"second promotion", 1, (*Sim).promoteSecond, func(p *profile) bool { return !p.fencing }},
+		{"loss of metadata on a leg", 1, (*Sim).loseMetadataWrites, func(p *profile) bool { return hasLegs(p) && p.eio == 0 }},
+		{"leg back in a resync", 1, (*Sim).legBackInResync, func(p *profile) bool { return hasLegs(p) && p.power }},
 		{"new metadata", 1, (*Sim).recreateStranger, splits},
 	}
 }

@@ -132,7 +132,6 @@ func (s *Sim) congest(_ *node, _ *wire, power bool) {
 			s.workloadUntil(200e6, func() bool { return o.eng == nil || o.eng.Peer(rowOf(o.index, n.index)).Dirty < 4 })
 			o.slowUntil = s.now + 4e6
 			s.workload(60e6)
-			s.hot = 0
 		}
 	} else {
 		for _, o := range s.nodes {
@@ -142,7 +141,8 @@ func (s *Sim) congest(_ *node, _ *wire, power bool) {
 		}
 	}
 	s.workloadUntil(100e6, func() bool { return s.inState(engine.Ahead) != nil })
-	s.workload(s.rng.Int64N(20e6))
+	s.workload(s.rng.Int64N(20e6)) // to the same blocks as before: what is acknowledged now may be older
+	s.hot = 0
 	s.quiet()
 	if o := s.inState(engine.Behind); o != nil && s.rng.IntN(4) > 0 {
 		s.runFor(s.rng.Int64N(1e9))

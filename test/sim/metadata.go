@@ -115,8 +115,14 @@ func (s *Sim) mixSectors(to, from []byte) {
 	}
 }
 
-// slots is the number of bitmaps of a node: peers, legs and a tracker.
-func (s *Sim) slots(n *node) int { return s.prof.nodes - 1 + s.prof.legs[n.index] + 1 }
+// slots is the number of bitmaps of a node: peers, legs and perhaps a tracker.
+func (s *Sim) slots(n *node) int {
+	slots := s.prof.nodes - 1 + s.prof.legs[n.index]
+	if s.prof.tracker {
+		slots++
+	}
+	return slots
+}
 
 // newDisk makes a blank disk.
 func (s *Sim) newDisk(n *node) *disk {
@@ -198,14 +204,8 @@ func (s *Sim) encode(n *node, i int, a *engine.Action) (list []pageWrite) {
 	return list
 }
 
-// crashMeta deals with a metadata write under way: the flush before it, and its first page, may have happened.
+// crashMeta deals with a metadata write under way: its first page may have been written.
 func (d *disk) crashMeta(s *Sim, io *diskIO, power bool) {
-	if io.apply != nil {
-		if s.rng.IntN(2) == 0 {
-			return
-		}
-		io.apply()
-	}
 	switch w := &io.pages[0]; {
 	case s.rng.IntN(2) == 0:
 	case power && s.rng.IntN(2) == 0 && d.md.mayTear(w):

@@ -1,12 +1,17 @@
 package sim
 
-import "pollux/bdev/replicated/engine"
+import (
+	"math/rand/v2"
+
+	"pollux/bdev/replicated/engine"
+)
 
 // wire is the path between two nodes: at most one connection of two ordered streams each way.
 type wire struct {
 	a, b int // node indexes, a < b
 	cut  [2]bool
 	conn *conn
+	rng  *rand.Rand // when it connects, and who breaks the tie: no matter what disks have to do
 
 	slowUntil [2]int64 // by sending side: its reader takes its time
 }
@@ -72,7 +77,7 @@ func nodeOf(i, row int) int {
 
 // tryConnect makes connections where both sides want one.
 func (s *Sim) tryConnect(w *wire) {
-	s.after(50e6+s.rng.Int64N(200e6), func() { s.tryConnect(w) })
+	s.after(50e6+w.rng.Int64N(200e6), func() { s.tryConnect(w) })
 	if w.conn != nil || w.cut[0] || w.cut[1] {
 		return
 	}
@@ -84,10 +89,10 @@ func (s *Sim) tryConnect(w *wire) {
 	}
 	c := &conn{w: w}
 	w.conn = c
-	tie := s.rng.IntN(2)
+	tie := w.rng.IntN(2)
 	for side := range 2 {
 		c.up[side] = true
-		s.after(1+s.rng.Int64N(2e6), func() {
+		s.after(1+w.rng.Int64N(2e6), func() {
 			n := s.nodes[w.node(side)]
 			if c.up[side] && n.eng != nil {
 				c.known[side] = true

@@ -202,6 +202,11 @@ func (s *Sim) operate(n *node) {
 		ev.Cmd = engine.CmdDetach
 	}
 	s.command(n, ev, nil)
+	if w := s.wire(n.index, other.index); ev.Cmd == engine.CmdVerify && w.conn != nil && s.rng.IntN(4) == 0 {
+		s.workload(s.rng.Int64N(5e6))
+		s.sever(w)
+		s.healWire(w)
+	}
 	s.workload(s.rng.Int64N(100e6))
 	if ev.Cmd == engine.CmdVerify && s.rng.IntN(4) == 0 {
 		s.command(n, engine.Event{Cmd: engine.CmdVerifyStop, Peer: row}, nil)

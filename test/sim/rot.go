@@ -121,8 +121,12 @@ func (s *Sim) loseMetadata(n *node, d *disk) {
 	s.start(n)
 }
 
-// putMeta writes a page of metadata, or puts it in the wrong place.
+// putMeta writes a page of metadata, or puts it in the wrong place, or loses it.
 func (s *Sim) putMeta(d *disk, w *pageWrite) {
+	if page := int((w.off - d.md.base) / meta.PageSize); d.losesMeta && page < d.md.pages()-2 {
+		s.trace("page %d of the metadata is lost", page)
+		return
+	}
 	if d.misdirectedMeta > 0 {
 		d.misdirectedMeta--
 		page := s.rng.IntN(d.md.pages() - 2)
@@ -159,7 +163,7 @@ func (s *Sim) mediumError(n *node) {
 
 // heal ends the faults of a disk; what has rotted stays so.
 func (d *disk) heal() {
-	d.gone, d.misdirected, d.misdirectedMeta = false, 0, 0
+	d.gone, d.losesMeta, d.misdirected, d.misdirectedMeta = false, false, 0, 0
 	for b := range d.cells {
 		c := &d.cells[b]
 		c.unreadable, c.wasUnreadable, c.worn = false, false, false

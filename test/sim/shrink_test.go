@@ -37,6 +37,7 @@ var knobs = []struct {
 	{"no-csums", func(p *profile) { p.csums = false }},
 	{"no-pull-ahead", func(p *profile) { p.pullAhead = false }},
 	{"no-fencing", func(p *profile) { p.fencing = false }},
+	{"no-trackers", func(p *profile) { p.tracker = false }},
 	{"no-rot", func(p *profile) { p.rot = false }},
 	{"small-bits", func(p *profile) { p.bitShift = 12 }},
 }
@@ -181,6 +182,7 @@ func (c *shrunk) story(mut engine.Mutation) string {
 		{p.diskless, "disk loss"},
 		{p.eio > 0, "read errors"},
 		{p.slow > 0, "slow packets"},
+		{p.tracker, "trackers"},
 		{p.rot, "rot"},
 		{p.minAcks > 1, "min-acks 2"},
 	} {

@@ -38,6 +38,7 @@ type profile struct {
 	fencing      bool // promotions carry fencing epochs
 	diskless     bool // single legs may fail
 	power        bool
+	tracker      bool // nodes have one; between two nodes and with single legs a Secondary does without the activity log else
 	rot          bool // one leg of the first node spoils what it holds
 	eio          int  // per thousand
 	slow         int  // per cent
@@ -185,7 +186,7 @@ func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
 	return s
 }
 
-// chooseNodes makes most worlds of two and three nodes. It has a source of its own, so that the rest of a seed's world does
+// chooseNodes makes most worlds of two and three nodes, and half of them with trackers. It has a source of its own, so that the rest of a seed's world does
 // not depend on it.
 func (p *profile) chooseNodes(seed uint64) {
 	r := rand.New(rand.NewPCG(seed, 0x6e6f646573))
@@ -200,6 +201,7 @@ func (p *profile) chooseNodes(seed uint64) {
 	if p.minAcks > 1 {
 		p.minAcks = 2 + r.IntN(p.nodes-1)
 	}
+	p.tracker = r.IntN(2) == 0
 }
 
 // profilePolicies are the split-brain policies that seeds choose from, by the number of Primaries.
@@ -277,9 +279,9 @@ func (s *Sim) build() {
 	}
 	for i := range s.nodes {
 		for j := i + 1; j < len(s.nodes); j++ {
-			w := &wire{a: i, b: j}
+			w := &wire{a: i, b: j, rng: rand.New(rand.NewPCG(s.Seed, 0x77697265+uint64(len(s.wires))))}
 			s.wires = append(s.wires, w)
-			s.after(s.rng.Int64N(50e6), func() { s.tryConnect(w) })
+			s.after(w.rng.Int64N(50e6), func() { s.tryConnect(w) })
 		}
 	}
 }
@@ -309,6 +311,8 @@ func (s *Sim) config(n *node) engine.Config {
 	for i := range p.legs[n.index] {
 		c.Rows[8+i].Kind = engine.KindLeg
 	}
-	c.Rows[trackerRow].Kind = engine.KindTracker
+	if p.tracker {
+		c.Rows[trackerRow].Kind = engine.KindTracker
+	}
 	return c
 }

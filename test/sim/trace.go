@@ -61,7 +61,7 @@ func (s *Sim) traceAction(n *node, a *engine.Action) {
 	case engine.ActMetaSuper:
 		s.trace("n%d:   super current %x rows %x flags %x", n.index, a.Super.Current, a.Super.Rows[:len(s.nodes)-1], a.Super.Flags)
 	case engine.ActMetaAL:
-		s.trace("n%d:   al %v flush %v", n.index, a.AL, a.Flag)
+		s.trace("n%d:   al %v", n.index, a.AL)
 	case engine.ActMetaBitmap:
 		s.trace("n%d:   bitmap row %d page %d %x", n.index, a.Peer, a.Page, a.Words)
 	case engine.ActNotify:

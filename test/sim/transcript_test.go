@@ -82,7 +82,7 @@ func (p *player) newWorld(options []string) {
 	s := New(1, 0)
 	pr := profile{
 		nodes: 2, legs: oneLeg, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
-		diskJitter: 1, netBase: 100e3, netJitter: 1,
+		diskJitter: 1, netBase: 100e3, netJitter: 1, tracker: true,
 	}
 	for _, o := range options {
 		key, value, _ := strings.Cut(o, "=")

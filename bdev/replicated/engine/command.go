@@ -302,12 +302,6 @@ func (e *Engine) promote() {
 		e.super.Flags |= SuperPrimary
 	}
 	e.cmd.started = true
-	// What a former Primary wrote here is this one's to keep now. Between two nodes the activity logs cover it, too, so that no
-	// switch of its own can show it.
-	e.metaThen(func() {
-		e.meta.pending++
-		e.flushLegs(func(bool) { e.metaDone(0) })
-	}, func(bool) {})
 	e.commit(func(ok bool) {
 		if !ok {
 			e.role = Secondary

@@ -65,7 +65,8 @@
 //	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed
 //	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
 //	            crashed Primary goes first, as in DRBD (rule 40)
-//	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target
+//	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
+//	            and not what was written to disks that are gone
 //	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion
 //	            unless it comes with a higher epoch
 //	size        a new size is a new generation for all peers, and agreed in the comparison. Growing needs all of them, since
@@ -73,7 +74,8 @@
 //
 // # What is durable before what
 //
-//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed
+//	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed, on all legs
+//	    before any of them forgets it
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
 //	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale

@@ -80,11 +80,11 @@ const (
 // Loaded is what the metadata of the legs said at start, after meta has chosen the best leg.
 type Loaded struct {
 	Super   Super
-	Hot     []ALUpdate            // the activity log's slots
+	Hot     []ALUpdate            // the activity log's slots, as far as all legs in sync have the same there
 	Bitmaps [ReplicasMax][]uint64 // nil: all ones
 	Up      uint16                // legs that are in sync
 	Stale   uint16                // legs that are here but missed writes
-	HotToo  []uint32              // extents that only another leg's activity log still has
+	HotToo  []uint32              // extents that only some legs' activity logs have
 	Rewrite uint16                // rows whose bitmap is damaged on a leg, or not the same on all legs in sync
 	HotAll  bool                  // the activity log cannot be read: everything counts as hot
 	Missing bool                  // a leg that should be in sync is not here
@@ -175,8 +175,8 @@ func (e *Engine) settle() {
 
 // mayAdmit reports that requests wait although nothing keeps them any more.
 func (e *Engine) mayAdmit() bool {
-	waits := e.held.len() > 0 || e.parked.len() > 0 && e.lock.mayGoOut(e.parked.first())
-	return waits && e.writeGate() != gateWait
+	return e.held.len() > 0 && e.gateOf(e.held.first()) != gateWait ||
+		e.parked.len() > 0 && e.lock.mayGoOut(e.parked.first()) && e.writeGate() != gateWait
 }
 
 // later runs f when the current event has been dealt with.

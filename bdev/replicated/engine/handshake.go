@@ -93,7 +93,7 @@ func compareOf(p *peer) compareInput {
 func (e *Engine) connectDiskless(p *peer) {
 	mine, theirs := &p.sent, p.hello
 	if mine.State.Disk < Inconsistent && theirs.State.Disk >= Inconsistent {
-		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask {
+		if known := e.exposed & uuidMask; known != 0 && known != theirs.GI.Current&uuidMask && !e.mutated(MutDisklessAnyData) {
 			switch {
 			case e.role == Primary && e.severalPeers():
 				e.wait(p) // a third node has what it lacks
@@ -106,7 +106,7 @@ func (e *Engine) connectDiskless(p *peer) {
 		e.exposed = theirs.GI.Current
 	}
 	if theirs.State.Role == Primary && theirs.State.Disk < Inconsistent && mine.State.Disk >= Inconsistent &&
-		theirs.GI.Current != 0 && theirs.GI.Current&uuidMask != e.super.Current&uuidMask {
+		theirs.GI.Current != 0 && theirs.GI.Current&uuidMask != e.super.Current&uuidMask && !e.mutated(MutDisklessAnyData) {
 		if e.severalPeers() {
 			e.wait(p)
 			return
@@ -156,7 +156,8 @@ func (e *Engine) decide(p *peer, in *compareInput, rule *Rule) (Verdict, string)
 	if v == Unrelated {
 		return v, "unrelated data"
 	}
-	peerMissed := v > 0 && in.mine.Current&uuidMask != in.peer.Current&uuidMask || v == SplitBrain
+	// What a node has written alone after a resync whose end it missed is in the bitmap of its old generation; the missing leg may have that.
+	peerMissed := v > 0 && (in.mine.Current&uuidMask != in.peer.Current&uuidMask || in.mine.Bitmap != 0) || v == SplitBrain
 	if peerMissed && e.super.Flags&SuperLegMissing != 0 && !mine.DiscardMyData {
 		return v, "a leg is missing that may have what the peer has not"
 	}

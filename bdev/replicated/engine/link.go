@@ -46,8 +46,9 @@ func (e *Engine) maySayHello(p *peer) bool {
 	return e.rotating == 0 && !e.cmd.critical && !e.committing()
 }
 
-// flushFor makes durable what a peer wrote over a connection that has ended: its sender may be gone for good, and nobody else
-// would know that it can still be lost.
+// flushFor makes durable what a peer wrote over a connection that has ended: nobody else would know that it can still be lost. It is
+// early enough before the next comparison with that peer, even if this node is promoted meanwhile: until then the peer has the
+// writes that are not confirmed in its activity log or in its bitmap, and any third node and leg has them in that of this node.
 func (e *Engine) flushFor(p *peer) {
 	p.unflushed = false
 	p.active++
@@ -169,10 +170,11 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 	}
 }
 
-// tellOthersMissed lets the other peers mark it, too: one of them may be the next Primary.
+// tellOthersMissed lets the other peers mark it, too: one of them may be the next Primary. That goes for one that has fallen behind
+// since: it may have got this write before.
 func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 	for i := range e.peers {
-		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.mirrors() {
+		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.conn >= Connected {
 			e.send(p, &Msg{Type: MsgPeerOOS, Off: o.off, Len: o.len, Count: uint32(lost.cfg.Node)})
 		}
 	}

@@ -163,6 +163,9 @@ func (e *Engine) emitPages(refs []pageRef) {
 			continue
 		}
 		now := b.page(r.page)
+		if e.mutated(MutForgetClearedBits) {
+			clear(r.words)
+		}
 		for i := range now {
 			if i < len(r.words) && r.words[i]&^now[i] != 0 {
 				b.removed[r.page] = true
@@ -212,16 +215,29 @@ func (e *Engine) evictedPage(row, page int) bool {
 	return false
 }
 
+// writeAL writes the transaction. If extents leave, all legs are flushed before any leg forgets them (M1): a leg whose own log has
+// lost them has still got those of the others.
 func (e *Engine) writeAL() {
 	e.metaThen(func() {
-		flush := len(e.al.evicted) > 0 && !e.mutated(MutNoFlushBeforeEvict)
-		e.emitMeta(Action{Kind: ActMetaAL, AL: append([]ALUpdate(nil), e.al.pending...), Flag: flush})
+		if len(e.al.evicted) == 0 || e.mutated(MutNoFlushBeforeEvict) {
+			e.emitAL(e.al.pending)
+			return
+		}
+		e.meta.pending++
+		e.flushLegs(func(bool) {
+			e.emitAL(e.al.pending)
+			e.metaDone(0)
+		})
 	}, func(bool) {
 		e.al.commit()
 		e.meta.alBusy = false
 		e.grantExtents()
 		e.kickAL()
 	})
+}
+
+func (e *Engine) emitAL(updates []ALUpdate) {
+	e.emitMeta(Action{Kind: ActMetaAL, AL: append([]ALUpdate(nil), updates...)})
 }
 
 // grantExtents lets go on, in order, those whose extents are hot.

@@ -36,7 +36,6 @@ const (
 	MutOneLegMetadata                            // the metadata of one leg counts, not the sum of all in sync
 	MutMetadataCached                            // metadata writes end while they are in the disk's volatile cache
 	MutNoRepairLock                              // a read repair does not exclude writes
-	MutNoPeerReadLock                            // a read for a peer does not wait for what it has mirrored
 	MutDigestOneLeg                              // verify and resync by digest look at one of several legs
 	MutTrustWhatIsHere                           // a missing leg is taken to have nothing newer than the others
 	MutNoMinAcks                                 // a write is acknowledged with fewer copies than MinAcks
@@ -59,6 +58,8 @@ const (
 	MutClearOutsideSync                          // an acknowledged write clears bits before both sides' bitmaps agree
 	MutTargetCounts                              // a target's own copy is worth an acknowledgement
 	MutInvalidateVolatile                        // a node is invalidated before it is durable that all of it is
+	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
+	MutForgetClearedBits                         // M4: bits cleared during a flush are cleared in the page that follows it
 	mutEnd
 )
 
@@ -70,12 +71,12 @@ var MutationNames = []string{
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
 	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
 	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
-	"no-repair-lock", "no-peer-read-lock", "digest-one-leg", "trust-what-is-here",
+	"no-repair-lock", "digest-one-leg", "trust-what-is-here",
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",
 	"keep-fenced", "fence-volatile", "no-growth-bits", "verify-no-bits", "no-out-of-sync", "csum-blind",
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss",
 	"no-start-flush", "no-reconnect-flush", "trust-legs",
-	"clear-outside-sync", "target-counts", "invalidate-volatile",
+	"clear-outside-sync", "target-counts", "invalidate-volatile", "diskless-any-data", "forget-cleared-bits",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }

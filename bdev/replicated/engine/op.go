@@ -200,8 +200,6 @@ func (e *Engine) proceed(o *op) {
 		e.repairLocked(o)
 	case opLegVerify:
 		e.legVerifyLocked(o)
-	case opPeerRead:
-		e.peerReadLocked(o)
 	default:
 		panic("operation without a range was granted one")
 	}

@@ -179,18 +179,14 @@ func (e *Engine) ackBarrier(p *peer, epoch, count uint32) {
 	}
 }
 
-// onDataRequest reads for a peer that has no good data of its own. What that one has mirrored before is on its way to the
-// disk: the read waits for it, since with modes A and B it may be acknowledged already.
+// onDataRequest reads for a peer that has no good data of its own. With modes A and B what that one has mirrored before may be
+// acknowledged and still be on its way to the disk. But then its epoch is closed, and the barrier is in front of the request.
 func (e *Engine) onDataRequest(p *peer, m *Msg) {
 	o := e.newOp(opPeerRead)
 	o.peer, o.link, o.block, o.off, o.len = p.row, p.link, m.Block, m.Off, m.Len
 	p.active++
-	if e.mutated(MutNoPeerReadLock) || e.lockRange(o, lockCopy) {
-		e.peerRead(p, o)
-	}
+	e.peerRead(p, o)
 }
-
-func (e *Engine) peerReadLocked(o *op) { e.peerRead(&e.peers[o.peer], o) }
 
 func (e *Engine) peerRead(p *peer, o *op) {
 	n := -1

@@ -142,7 +142,7 @@ func (e *Engine) rewriteActivityLog(done func()) {
 		}
 		for len(all) > 0 {
 			n := min(len(all), alUpdatesMax)
-			e.emitMeta(Action{Kind: ActMetaAL, AL: all[:n:n], Flag: true})
+			e.emitAL(all[:n])
 			all = all[n:]
 		}
 	}, func(bool) { done() })

@@ -228,8 +228,8 @@ func (e *Engine) openWritesOf(p *peer) {
 	e.commit(nil)
 }
 
-// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed: all that are connected, since one
-// that has fallen behind still remembers what it got before.
+// tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed who has not been left out of a generation
+// since. One that has fallen behind does not follow the generations: until it is resynced it remembers what it got before.
 func (e *Engine) tellSettled() {
 	if e.role != Primary || !e.severalPeers() || e.fencedOut { // one node may have refused what another took
 		return
@@ -243,7 +243,7 @@ func (e *Engine) tellSettled() {
 	}
 	e.saidEpoch = settled
 	for i := range e.peers {
-		if p := &e.peers[i]; p.conn >= Connected {
+		if p := &e.peers[i]; p.conn >= Connected && p.conn != Ahead {
 			e.send(p, &Msg{Type: MsgSettled, Epoch: settled})
 		}
 	}

@@ -173,3 +173,54 @@ func TestGenerationOfALostPeer(t *testing.T) {
 		t.Errorf("changes count as collected since %#x", b)
 	}
 }
+
+// TestWhoFellBehindRemembers: a peer that is behind does not follow the generations of the Primary. It hears what another peer has
+// missed, and is told that its own writes are settled when it has been resynced.
+func TestWhoFellBehindRemembers(t *testing.T) {
+	e := withPeers(t, 2)
+	e.role = Primary
+	for i, c := range []Conn{Ahead, Connected} {
+		p := &e.peers[i]
+		p.up, p.conn, p.disk, p.role, p.gen = true, c, UpToDate, Secondary, 0x100
+	}
+	missed := e.newOp(opWrite)
+	missed.off, missed.len = 3<<testShift, 1<<testShift
+	e.tellOthersMissed(&e.peers[1], missed)
+	e.epoch = 8
+	e.tellSettled()
+	if n := sentTo(e, 0, MsgPeerOOS); n != 1 {
+		t.Errorf("it hears %d times of what the other missed", n)
+	}
+	if n := sentTo(e, 0, MsgSettled); n != 0 {
+		t.Errorf("it is told %d times to forget while it is behind", n)
+	}
+	e.peers[0].conn, e.out = SyncSource, nil
+	e.onSyncDone(&e.peers[0], nil)
+	if n := sentTo(e, 0, MsgSettled); n != 1 {
+		t.Errorf("it is told %d times to forget after its resync", n)
+	}
+}
+
+// sentTo counts the messages of a type to a peer.
+func sentTo(e *Engine, row int, m MsgType) (n int) {
+	for _, a := range e.out {
+		if a.Kind == ActSend && a.Peer == row && a.Msg.Type == m {
+			n++
+		}
+	}
+	return n
+}
+
+// TestCopyOnLostDisks: what was written to disks that are gone is no copy.
+func TestCopyOnLostDisks(t *testing.T) {
+	e := withPeers(t, 2)
+	o := e.newOp(opWrite)
+	o.localDone, o.localOK = true, true
+	if !e.localCounts(o) {
+		t.Error("the copy on a good disk does not count")
+	}
+	e.diskFailed()
+	if e.localCounts(o) {
+		t.Error("the copy on a lost disk counts")
+	}
+}

@@ -244,6 +244,9 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)
+	if e.role == Primary && e.severalPeers() && e.saidEpoch > 0 {
+		e.send(p, &Msg{Type: MsgSettled, Epoch: e.saidEpoch}) // it has not been told while it was behind
+	}
 	e.tellInSync(p)
 	for o := e.logHead; o != nil; {
 		next := o.next

@@ -97,7 +97,7 @@ const (
 	ActLegWrite
 	ActLegFlush
 	ActMetaSuper  // write the superblock to the legs of Mask, with FUA; answered by EvMetaDone
-	ActMetaAL     // write an activity log transaction to the legs of Mask, with FUA; with Flag the data is flushed before
+	ActMetaAL     // write an activity log transaction to the legs of Mask, with FUA
 	ActMetaBitmap // write Page of slot Peer to the legs of Mask; Words alias the engine's bitmap: copy before the next Step
 	ActSend       // put Msg on the link to Peer
 	ActLinkStart  // start connecting to Peer, and keep trying

@@ -97,12 +97,7 @@ func (e *Engine) orFail(f OnFailure) gate {
 func (e *Engine) runHeld() {
 	for e.held.len() > 0 {
 		o := e.held.first()
-		g := gateOpen
-		if o.kind == opWrite {
-			g = e.writeGate()
-		} else if e.suspended {
-			g = gateWait
-		}
+		g := e.gateOf(o)
 		if g == gateWait {
 			return
 		}
@@ -113,6 +108,17 @@ func (e *Engine) runHeld() {
 		}
 		e.admit(o)
 	}
+}
+
+// gateOf is why a request of the front end cannot go out now.
+func (e *Engine) gateOf(o *op) gate {
+	switch {
+	case o.kind == opWrite:
+		return e.writeGate()
+	case e.suspended:
+		return gateWait
+	}
+	return gateOpen
 }
 
 func (e *Engine) admit(o *op) {
@@ -306,9 +312,10 @@ func (e *Engine) holdsAcks(o *op) bool {
 	return !e.localCounts(o) && e.lossWait != 0 && !e.mutated(MutAckBeforeLoss)
 }
 
-// localCounts reports that this node's copy is worth an acknowledgement: a target's is not, and stays so when it loses its disks.
+// localCounts reports that this node's copy is worth an acknowledgement. A target's is not. Nor is one on disks that are gone: they
+// cannot note any more that the peers are left out, and are not recognized as the newest when they come back.
 func (e *Engine) localCounts(o *op) bool {
-	return o.localOK && !o.failedLocal && (e.disk > Inconsistent || !e.hasDisk() || e.mutated(MutTargetCounts))
+	return o.localOK && !o.failedLocal && (e.hasDisk() && e.disk > Inconsistent || e.mutated(MutTargetCounts))
 }
 
 func (e *Engine) copies(o *op) (n int) {

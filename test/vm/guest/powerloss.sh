@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # The target itself runs here, on a disk that records what becomes durable (dm-log-writes), under a file system of this
 # kernel's initiator, while the clock jumps. Marks in the record tell the host what had been synced. From the host: the program pollux beside this
-# script, FILES, RUNS, a word for each run - device or file, a colon, a mutation of the target or nothing - and the disks
+# script, FILES, RUNS, a word for each run - device or file, a mutation of the target or nothing, slow or nothing, with colons between - and the disks
 # vdc (data) and vdd (record), of which each run has a part of DATA and RECORD bytes.
 # With "device" the recording disk is the LUN; with "file" it holds a file system, and the LUN is a file there.
 # shellcheck source=test/vm/guest/lib.sh
@@ -24,13 +24,13 @@ map() {
 	[ -b "/dev/mapper/$1" ] || dmsetup mknodes
 }
 
-# open_record RUN MUTATION: the recording disk. Under a target that answers flushes early, flushes are slow enough to tell.
+# open_record RUN SLOW: the recording disk. With "slow" flushes take long enough to tell whether somebody waits for them.
 open_record() {
 	# shellcheck disable=SC2153  # DATA and RECORD come from the host
 	local sectors=$((DATA / 512)) record=$((RECORD / 512)) under=/dev/mapper/data
 	map data 0 $sectors linear /dev/vdc $(($1 * sectors))
 	map record 0 $record linear /dev/vdd $(($1 * record))
-	if [ "$2" = flush-answers-early ]; then
+	if [ "$2" = slow ]; then
 		map slow 0 $sectors delay $under 0 0 $under 0 0 $under 0 5000
 		under=/dev/mapper/slow
 	fi
@@ -76,11 +76,11 @@ write_files() {
 	done
 }
 
-# run NUMBER BACKING MUTATION
+# run NUMBER BACKING MUTATION SLOW
 run() {
 	local lun=/dev/mapper/logged target disk
-	step "the recording disk, $2 $3"
-	open_record "$1" "$3"
+	step "the recording disk, $2 $3 $4"
+	open_record "$1" "$4"
 	if [ "$2" = file ]; then
 		mkfs.ext4 -q -F /dev/mapper/logged
 		mkdir -p /outer
@@ -126,7 +126,8 @@ modprobe -a dm-log-writes dm-delay
 start_initiator
 number=0
 for words in $RUNS; do
-	run $number "${words%%:*}" "${words#*:}"
+	IFS=: read -r backing mutation speed <<<"$words"
+	run $number "$backing" "$mutation" "$speed"
 	number=$((number + 1))
 done
 step end
