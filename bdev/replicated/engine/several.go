@@ -85,8 +85,12 @@ func (e *Engine) noteSource(p *peer, base uint64) {
 		e.clearSource()
 	}
 	for i := range e.peers {
-		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 && base&uuidMask != JustCreated {
+		switch {
+		case !e.isPeer(i) || e.super.Rows[i].Bitmap != 0:
+		case base&uuidMask != JustCreated:
 			e.super.Rows[i].Bitmap = base
+		case i != p.row:
+			e.super.Rows[i].Flags |= RowWeak // it was nothing yet, and becomes what the source is: that may have crashed
 		}
 	}
 	e.super.Rows[p.row].Flags |= RowSource
