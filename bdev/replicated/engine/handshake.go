@@ -16,7 +16,7 @@ func (e *Engine) handshake(p *peer) {
 		e.standAlone(p, "both sides are Primary")
 		return
 	}
-	if mine.Target || theirs.Target {
+	if mine.Target || theirs.Target || goesBack(mine, theirs) || goesBack(theirs, mine) {
 		e.wait(p)
 		return
 	}
