@@ -98,17 +98,7 @@ func (s *Sim) lowest(v version) version {
 // content is what a node serves for a block: its own, or that of the peer it would read from.
 func (s *Sim) content(n *node, b int) version {
 	v := n.eng.View()
-	row := -1
-	for j := range s.nodes {
-		if j == n.index {
-			continue
-		}
-		r := rowOf(n.index, j)
-		p := n.eng.Peer(r)
-		if p.Disk == engine.UpToDate && p.Conn >= engine.Connected && s.nodes[j].eng != nil {
-			row = r
-		}
-	}
+	row := s.goodPeer(n)
 	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
 	if v.Disk == engine.Inconsistent && row >= 0 {
 		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
@@ -124,16 +114,43 @@ func (s *Sim) content(n *node, b int) version {
 	return s.under(b, n.disks[0].cells[b].cur)
 }
 
+// goodPeer is the row of the peer that a node would read from if it cannot do so itself; -1 is none.
+func (s *Sim) goodPeer(n *node) int {
+	row := -1
+	for j := range s.nodes {
+		if j == n.index {
+			continue
+		}
+		r := rowOf(n.index, j)
+		p := n.eng.Peer(r)
+		if p.Disk == engine.UpToDate && p.Conn >= engine.Connected && s.nodes[j].eng != nil {
+			row = r
+		}
+	}
+	return row
+}
+
+// promiser is the node whose promises count when another is promoted. One without a disk serves what its peer has. If that one has
+// missed nothing but what a power loss took, it is no worse than when it is promoted itself: the rest is on the disk that is lost.
+func (s *Sim) promiser(n *node) int {
+	if row := s.goodPeer(n); row >= 0 && n.eng.View().Disk < engine.Inconsistent {
+		if peer := nodeOf(n.index, row); s.model.floor(0, peer).valid {
+			return peer
+		}
+	}
+	return n.index
+}
+
 // beginTenure is called when a promotion is answered.
 func (s *Sim) beginTenure(n *node) {
 	m := &s.model
 	m.primary, m.last, m.tenure = n, n, m.tenure+1
 	m.weakened = false
-	broken := false
+	broken, promiser := false, s.promiser(n)
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
-		f := m.floor(b, n.index)
+		f := m.floor(b, promiser)
 		if f.valid && !n.refused && s.lowest(c) < f.cur {
 			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
 			return
