@@ -176,7 +176,7 @@ func (e *Engine) settle() {
 // mayAdmit reports that requests wait although nothing keeps them any more.
 func (e *Engine) mayAdmit() bool {
 	return e.held.len() > 0 && e.gateOf(e.held.first()) != gateWait ||
-		e.parked.len() > 0 && e.lock.mayGoOut(e.parked.first()) && e.writeGate() != gateWait
+		e.parked.len() > 0 && e.lock.mayGoOut(e.parked.first()) && e.gateOf(e.parked.first()) != gateWait
 }
 
 // later runs f when the current event has been dealt with.

@@ -113,6 +113,8 @@ func (e *Engine) runHeld() {
 // gateOf is why a request of the front end cannot go out now.
 func (e *Engine) gateOf(o *op) gate {
 	switch {
+	case o.kind == opWrite && o.givenUp:
+		return gateFail
 	case o.kind == opWrite:
 		return e.writeGate()
 	case e.suspended:
@@ -146,7 +148,7 @@ func (e *Engine) writeLocked(o *op) {
 // runParked sends out the writes that hold range and extents, if nothing has changed meanwhile that makes them wait.
 func (e *Engine) runParked() {
 	for e.parked.len() > 0 {
-		g := e.writeGate()
+		g := e.gateOf(e.parked.first())
 		if g == gateWait {
 			e.yieldExtents()
 			e.letCopiesPass()
@@ -373,13 +375,13 @@ func (e *Engine) fencedWrite(o *op) {
 }
 
 // giveUpWrites: a Primary with good data takes over that of a peer, by a split-brain policy. What it has not acknowledged fails: the
-// copies that there are will be overwritten.
+// copies that there are will be overwritten, and what has not gone out yet was not meant for the other data.
 func (e *Engine) giveUpWrites() {
 	if e.role != Primary || !e.goodDisk() {
 		return
 	}
-	for o := e.logHead; o != nil; o = o.next {
-		o.givenUp = !o.completed
+	for _, o := range e.ops {
+		o.givenUp = o.kind == opWrite && !o.freed && !o.completed
 	}
 	e.later(e.recheck)
 }
