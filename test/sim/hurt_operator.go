@@ -6,13 +6,17 @@ import (
 	"pollux/bdev/replicated/engine"
 )
 
-// corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good.
+// corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good. That one can
+// read the block: what it cannot read it would take from the other, where the only copy is the spoilt one.
 func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	good, bad := s.quietPair()
 	if bad == nil {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
+	if !good.reads(b) {
+		return
+	}
 	spoilt := s.garbage()
 	was := bad.replace(b, spoilt)
 	asks, ev := good, engine.Event{Cmd: engine.CmdVerify, Value: uint64(engine.RepairFromLocal)}
@@ -78,6 +82,16 @@ func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 	}
 	s.start(good)
 	s.quiesceSoon()
+}
+
+// reads reports that all legs of a node can read a block.
+func (n *node) reads(b int) bool {
+	for _, d := range n.disks {
+		if d.cells[b].unreadable || d.cells[b].worn {
+			return false
+		}
+	}
+	return true
 }
 
 // replace changes a block on all legs of a node, and returns what was there.
@@ -195,7 +209,9 @@ func (s *Sim) restart(n *node, change func()) {
 }
 
 // forget voids what a node was to remember: its metadata has been replaced, and nothing else remembers it.
-func (n *node) forget() { n.track, n.solo, n.promised, n.partial, n.kept = nil, nil, 0, false, nil }
+func (n *node) forget() {
+	n.track, n.solo, n.promised, n.partial, n.missed, n.kept = nil, nil, 0, false, false, nil
+}
 
 // putBack writes the copy over what is there.
 func (k *keptMetadata) putBack(n *node) {
