@@ -7,14 +7,14 @@ import (
 )
 
 // corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good. That one can
-// read the block: what it cannot read it would take from the other, where the only copy is the spoilt one.
+// read all of its blocks: where it cannot, it takes the whole range from the other, and with it the spoilt block.
 func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	good, bad := s.quietPair()
 	if bad == nil {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
-	if !good.reads(b) {
+	if !good.readsAll() {
 		return
 	}
 	spoilt := s.garbage()
@@ -84,11 +84,13 @@ func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 	s.quiesceSoon()
 }
 
-// reads reports that all legs of a node can read a block.
-func (n *node) reads(b int) bool {
+// readsAll reports that all legs of a node can read all of their blocks.
+func (n *node) readsAll() bool {
 	for _, d := range n.disks {
-		if d.cells[b].unreadable || d.cells[b].worn {
-			return false
+		for _, c := range d.cells {
+			if c.unreadable || c.worn {
+				return false
+			}
 		}
 	}
 	return true
