@@ -306,6 +306,20 @@ func (e *Engine) openWritesOf(p *peer) {
 	e.commit(nil)
 }
 
+// forgetOpenOf is called at the end of a resync from a peer. One that has been demoted since this node fell behind has seen the
+// end of all its writes, but it did not say so here: what is remembered of them would count as the loss of a Primary whenever the
+// link ends. Who was left out meanwhile may miss them, so they are marked.
+func (e *Engine) forgetOpenOf(p *peer) {
+	if len(p.open) == 0 || p.role != Secondary {
+		return
+	}
+	for _, w := range p.open {
+		e.markForOthers(p, w.off, w.len)
+	}
+	p.open = nil
+	e.writePeerPages()
+}
+
 // tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed who has not been left out of a generation
 // since. One that has fallen behind does not follow the generations: until it is resynced it remembers what it got before.
 func (e *Engine) tellSettled() {

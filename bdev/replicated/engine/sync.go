@@ -193,6 +193,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 		}
 		e.exposed = e.super.Current
 		p.gen = e.super.Current
+		e.forgetOpenOf(p)
 		e.setConn(p, Connected)
 		e.setDisk(UpToDate)
 		e.send(p, &Msg{Type: MsgSyncDone})
