@@ -23,6 +23,7 @@ type node struct {
 	slowUntil      int64
 	slowMetaUntil  int64
 	failReadsUntil int64             // every other read of a leg fails
+	missed         bool              // as Primary it has acknowledged what its own disks did not get, and has not been resynced since
 	refused        bool              // its legs cannot be trusted as they are: it serves what its peers have
 	partial        bool              // in the middle of a resync, whatever happens to its engine
 	pulled         []version         // what was acknowledged when the last block of its resync was still missing

@@ -20,6 +20,7 @@ func (s *Sim) watchResync(n *node, v *engine.View, source int) {
 	}
 	if source < 0 && n.target && v.Disk == engine.UpToDate {
 		s.watchResyncEnd(n)
+		n.missed = false
 		for _, o := range s.nodes {
 			o.solo = nil
 		}

@@ -155,14 +155,26 @@ func (e *Engine) clearSource() {
 // it may have gone back to an older one, or the generation named a resync of which it has not seen the end. A peer of an older
 // generation is found by its history then, and everything is copied. One of the same generation differs by what is marked: the
 // other may have been here when that resync ended, and what was taken over since is not there.
-func (e *Engine) dropForeignBitmaps() {
+//
+// A source that descends from what this node was, descends from those generations, too, although its history may be too short to
+// say so, or it was never told of them: the peer got the last one from here, and is away since. So they stay in the history.
+func (e *Engine) dropForeignBitmaps(descends bool) {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
 		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
+			if descends && b != JustCreated {
+				keepHistory(&e.super.History, b, e.collectsSince)
+			}
 			e.super.Rows[i].Bitmap = e.super.Current
 		}
 	}
+}
+
+// sourceDescends reports that the source of the resync that is about to end has gone on from the data that this node had before.
+func (e *Engine) sourceDescends(p *peer) bool {
+	base := e.super.Rows[p.row].Bitmap & uuidMask // while it is the source; see noteSource
+	return base != 0 && (base == p.gen&uuidMask || descendsFrom(GI{History: p.sourceHistory}, base))
 }
 
 // markForOthers notes what only this node and the peer hold.
@@ -292,6 +304,20 @@ func (e *Engine) openWritesOf(p *peer) {
 	}
 	e.writePeerPages()
 	e.commit(nil)
+}
+
+// forgetOpenOf is called at the end of a resync from a peer. One that has been demoted since this node fell behind has seen the
+// end of all its writes, but it did not say so here: what is remembered of them would count as the loss of a Primary whenever the
+// link ends. Who was left out meanwhile may miss them, so they are marked.
+func (e *Engine) forgetOpenOf(p *peer) {
+	if len(p.open) == 0 || p.role != Secondary {
+		return
+	}
+	for _, w := range p.open {
+		e.markForOthers(p, w.off, w.len)
+	}
+	p.open = nil
+	e.writePeerPages()
 }
 
 // tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed who has not been left out of a generation
