@@ -87,6 +87,9 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 	}
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
+		if then := m.Hello.GI.Current; then&uuidMask != p.gen&uuidMask || p.told != 0 {
+			e.remember(&p.sourceHistory, then) // this Primary has lent it another generation since
+		}
 	}
 	p.sourceDoubt = m.Doubt
 	base := e.super.Current
