@@ -158,7 +158,7 @@ func (e *Engine) runParked() {
 			return
 		}
 		o := e.parked.pop()
-		if g == gateFail {
+		if g == gateFail || o.givenUp {
 			e.failRequest(o)
 			continue
 		}
@@ -373,13 +373,13 @@ func (e *Engine) fencedWrite(o *op) {
 }
 
 // giveUpWrites: a Primary with good data takes over that of a peer, by a split-brain policy. What it has not acknowledged fails: the
-// copies that there are will be overwritten.
+// copies that there are will be overwritten, and what has not gone out yet was meant for the data that was here.
 func (e *Engine) giveUpWrites() {
 	if e.role != Primary || !e.goodDisk() {
 		return
 	}
-	for o := e.logHead; o != nil; o = o.next {
-		o.givenUp = !o.completed
+	for _, o := range e.ops {
+		o.givenUp = o.givenUp || o.kind == opWrite && !o.freed && !o.completed
 	}
 	e.later(e.recheck)
 }
