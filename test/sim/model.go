@@ -110,6 +110,19 @@ func (s *Sim) content(n *node, b int) version {
 // server is the node whose disk a node reads a block from.
 func (s *Sim) server(n *node, b int) *node {
 	v := n.eng.View()
+	row := s.goodPeer(n)
+	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
+	if v.Disk == engine.Inconsistent && row >= 0 {
+		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
+	}
+	if local || row < 0 {
+		return n
+	}
+	return s.server(s.nodes[nodeOf(n.index, row)], b)
+}
+
+// goodPeer is the row of the peer that a node would read from if it cannot do so itself; -1 is none.
+func (s *Sim) goodPeer(n *node) int {
 	row := -1
 	for j := range s.nodes {
 		if j == n.index {
@@ -121,14 +134,7 @@ func (s *Sim) server(n *node, b int) *node {
 			row = r
 		}
 	}
-	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
-	if v.Disk == engine.Inconsistent && row >= 0 {
-		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
-	}
-	if local || row < 0 {
-		return n
-	}
-	return s.server(s.nodes[nodeOf(n.index, row)], b)
+	return row
 }
 
 // beginTenure is called when a promotion is answered.

@@ -37,6 +37,9 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
 	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
+	if e.role == Primary && e.disk == Inconsistent && e.severalPeers() {
+		h.Shown = e.exposed
+	}
 }
 
 // helloIsOld reports that what this node has said of itself before the comparison is not true any more.
@@ -97,6 +100,49 @@ func (e *Engine) noteSource(p *peer, base uint64) {
 	e.super.Rows[p.row].Bitmap = base
 }
 
+// doubt says towards whom this node may lack, or have alone, the last writes of a Primary.
+func (e *Engine) doubt() (d Doubt) {
+	for i := range e.peers {
+		if !e.isPeer(i) {
+			continue
+		}
+		node, flags := uint32(1)<<e.peers[i].cfg.Node, e.super.Rows[i].Flags
+		if flags&RowCrashed != 0 {
+			d.Crashed |= node
+		}
+		if flags&RowOpen != 0 {
+			d.Open |= node
+		}
+		if flags&RowWeak != 0 {
+			d.Weak |= node
+		}
+	}
+	return d
+}
+
+// takeOverDoubt: with the data of the source comes the doubt about it. What the source may lack, or have alone, this node lacks or
+// has now, too, and not what it was in doubt of before.
+func (e *Engine) takeOverDoubt(source *peer) {
+	d := &source.sourceDoubt
+	for i := range e.peers {
+		node := uint32(1) << e.peers[i].cfg.Node
+		if i == source.row || !e.isPeer(i) || (d.Crashed|d.Open|d.Weak)&node == 0 {
+			continue
+		}
+		r := &e.super.Rows[i]
+		r.Flags &^= rowDoubt
+		if d.Crashed&node != 0 {
+			r.Flags |= RowCrashed
+		}
+		if d.Open&node != 0 {
+			r.Flags |= RowOpen
+		}
+		if d.Weak&node != 0 {
+			r.Flags |= RowWeak
+		}
+	}
+}
+
 // clearSource forgets the source: the resync is complete, or the data has been declared good as it is.
 func (e *Engine) clearSource() {
 	if i := e.sourceRow(); i >= 0 {
@@ -109,14 +155,26 @@ func (e *Engine) clearSource() {
 // it may have gone back to an older one, or the generation named a resync of which it has not seen the end. A peer of an older
 // generation is found by its history then, and everything is copied. One of the same generation differs by what is marked: the
 // other may have been here when that resync ended, and what was taken over since is not there.
-func (e *Engine) dropForeignBitmaps() {
+//
+// A source that descends from what this node was, descends from those generations, too, although its history may be too short to
+// say so, or it was never told of them: the peer got the last one from here, and is away since. So they stay in the history.
+func (e *Engine) dropForeignBitmaps(descends bool) {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
 		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
+			if descends && b != JustCreated {
+				keepHistory(&e.super.History, b, e.collectsSince)
+			}
 			e.super.Rows[i].Bitmap = e.super.Current
 		}
 	}
+}
+
+// sourceDescends reports that the source of the resync that is about to end has gone on from the data that this node had before.
+func (e *Engine) sourceDescends(p *peer) bool {
+	base := e.super.Rows[p.row].Bitmap & uuidMask // while it is the source; see noteSource
+	return base != 0 && (base == p.gen&uuidMask || descendsFrom(GI{History: p.sourceHistory}, base))
 }
 
 // markForOthers notes what only this node and the peer hold.
@@ -185,6 +243,22 @@ func mustWait(mine, theirs *Hello, v Verdict) bool {
 		return true // neither can be a source
 	}
 	return mine.Follows || theirs.Follows
+}
+
+// goesBack reports a Primary that has lost the source of its data, and a node that has not seen what that source had: what the front
+// end has been shown, and what it has been told is written, is on others.
+func goesBack(primary, source *Hello) bool {
+	if primary.Shown == 0 || source.State.Disk <= Inconsistent {
+		return false
+	}
+	return source.GI.Current&uuidMask != primary.Shown&uuidMask && !descendsFrom(source.GI, primary.Shown&uuidMask)
+}
+
+// noteShown remembers, when the connection to a source ends, whose data a Primary has shown.
+func (e *Engine) noteShown(p *peer) {
+	if e.role == Primary && e.disk == Inconsistent && p.gen != 0 {
+		e.exposed = p.gen
+	}
 }
 
 // wait leaves the link where it is, until one side has changed.
@@ -371,7 +445,7 @@ func (e *Engine) rowInSync(row int) {
 	r := &e.super.Rows[row]
 	e.pushFormer(r.Bitmap)
 	r.Bitmap = 0
-	r.Flags &^= RowCrashed | RowOpen | RowWeak
+	r.Flags &^= rowDoubt
 	e.bits[row].clear(0, e.bits[row].bits)
 	e.writePages(func(x, _ int) bool { return x == row }, func(bool) {})
 	e.commit(nil)

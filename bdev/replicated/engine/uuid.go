@@ -257,25 +257,51 @@ func (g *GI) mask() {
 
 // pushHistory remembers a former generation; zero and repetitions are not kept. One that has been remembered before moves to the
 // front: between several nodes the same ones come again and again, and would push out those that a node long away still has. The
-// first two stay what DRBD has there. What goes for a new one is the oldest that is not in use.
+// first two stay what DRBD has there.
 func pushHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
 	if uuid == 0 || h[0] == uuid {
 		return
 	}
-	at := 1
-	for at < HistoryLen-1 && h[at]&uuidMask != uuid&uuidMask {
-		at++
-	}
-	if h[at]&uuidMask != uuid&uuidMask {
-		for at > 1 && used(h[at]) {
-			at--
-		}
-		if at == 1 {
-			at = HistoryLen - 1
-		}
-	}
+	at := leastNeeded(h, uuid, used)
 	copy(h[1:], h[:at])
 	h[0] = uuid
+}
+
+// keepHistory remembers a former generation behind the first two, if it is not there yet.
+func keepHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
+	if at := leastNeeded(h, uuid, used); uuid != 0 && h[0]&uuidMask != uuid&uuidMask && h[at]&uuidMask != uuid&uuidMask && at > 1 {
+		copy(h[3:], h[2:at])
+		h[2] = uuid
+	}
+}
+
+// leastNeeded is the place in a history that a generation takes: where it is already or nothing is yet, else that of the oldest
+// that is not in use. The name of a resync goes before any generation that data was written in: only a target in the middle of that
+// resync has it, and the source uses it, or has forgotten it and copies everything (rule 81).
+func leastNeeded(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) int {
+	for at := 1; at < HistoryLen; at++ {
+		if h[at] == 0 || h[at]&uuidMask == uuid&uuidMask {
+			return at
+		}
+	}
+	for _, namesOnly := range []bool{true, false} {
+		for at := HistoryLen - 1; at > 1; at-- {
+			if !used(h[at]) && (!namesOnly || namesResync(h, h[at])) {
+				return at
+			}
+		}
+	}
+	return HistoryLen - 1
+}
+
+// namesResync reports a generation that takes another of the history further; see startSource.
+func namesResync(h *[HistoryLen]uint64, uuid uint64) bool {
+	for _, x := range h {
+		if x != 0 && (x+syncUUIDOffset)&uuidMask == uuid&uuidMask {
+			return true
+		}
+	}
+	return false
 }
 
 // popHistory removes and returns the youngest former generation.

@@ -220,3 +220,28 @@ func TestHistoryKeepsDifferentGenerations(t *testing.T) {
 		t.Errorf("%x: the oldest goes when all are in use", h)
 	}
 }
+
+// TestHistoryForgetsResyncsFirst: the name of a resync goes before an older generation of data, and what is only kept stays behind
+// the two that the rules compare.
+func TestHistoryForgetsResyncsFirst(t *testing.T) {
+	var h [HistoryLen]uint64
+	none := func(uint64) bool { return false }
+	pushHistory(&h, tX, none)
+	pushHistory(&h, tB, none)
+	pushHistory(&h, tB+syncUUIDOffset, none)
+	for i := range uint64(HistoryLen - 2) {
+		pushHistory(&h, tX1+i<<1, none)
+	}
+	if h[HistoryLen-1] != tX || h[HistoryLen-2] != tB {
+		t.Errorf("%x: the name of the resync was to go", h)
+	}
+	young := [2]uint64{h[0], h[1]}
+	keepHistory(&h, tC, none)
+	if [2]uint64{h[0], h[1]} != young || h[2] != tC || h[HistoryLen-1] != tB {
+		t.Errorf("%x: %x was to be in the third place, for the oldest", h, tC)
+	}
+	before := h
+	if keepHistory(&h, tC|1, none); h != before {
+		t.Errorf("%x, not %x: it was there", h, before)
+	}
+}
