@@ -132,7 +132,7 @@ func (s *Sim) isServed(n *node) bool {
 			continue
 		}
 		p := n.eng.Peer(rowOf(n.index, o.index))
-		if p.Conn == engine.Connected && p.Disk == engine.UpToDate && (s.prof.mode != engine.ModeC || s.hasAll(o)) {
+		if p.Conn == engine.Connected && p.Disk == engine.UpToDate {
 			return true
 		}
 	}

@@ -160,7 +160,7 @@ func (e *Engine) runParked() {
 			return
 		}
 		o := e.parked.pop()
-		if g == gateFail {
+		if g == gateFail || o.givenUp {
 			e.failRequest(o)
 			continue
 		}
@@ -375,13 +375,13 @@ func (e *Engine) fencedWrite(o *op) {
 }
 
 // giveUpWrites: a Primary with good data takes over that of a peer, by a split-brain policy. What it has not acknowledged fails: the
-// copies that there are will be overwritten, and what has not gone out yet was not meant for the other data.
+// copies that there are will be overwritten, and what has not gone out yet was meant for the data that was here.
 func (e *Engine) giveUpWrites() {
 	if e.role != Primary || !e.goodDisk() {
 		return
 	}
 	for _, o := range e.ops {
-		o.givenUp = o.kind == opWrite && !o.freed && !o.completed
+		o.givenUp = o.givenUp || o.kind == opWrite && !o.freed && !o.completed
 	}
 	e.later(e.recheck)
 }
