@@ -20,7 +20,7 @@ type testServer struct {
 	*Server
 	path    string
 	started chan string   // the key of each call of "wait" that has begun
-	release chan struct{} // lets calls of "wait" end
+	release chan struct{} // lets a call of "wait" end; unbuffered: it is that call, and not the next one, that has taken it
 	ended   chan error    // how contexts of "wait" ended
 }
 
@@ -40,7 +40,7 @@ func startServer(t *testing.T, o Options) *testServer {
 	}
 	s := &testServer{
 		Server: New(o), path: filepath.Join(t.TempDir(), "s"),
-		started: make(chan string, 100), release: make(chan struct{}, 100), ended: make(chan error, 100),
+		started: make(chan string, 100), release: make(chan struct{}), ended: make(chan error, 100),
 	}
 	Handle(s.Server, Runtime, "add", func(_ context.Context, p addParams) (int64, error) { return p.A + p.B, nil }, "old_add")
 	Handle(s.Server, Runtime, "raw", func(_ context.Context, p json.RawMessage) (json.RawMessage, error) {

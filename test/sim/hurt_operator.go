@@ -6,13 +6,17 @@ import (
 	"pollux/bdev/replicated/engine"
 )
 
-// corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good.
+// corruptAndVerify changes a block behind a node's back, and lets verify find and repair it from a node that is good. That one can
+// read all of its blocks: where it cannot, it takes the whole range from the other, and with it the spoilt block.
 func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	good, bad := s.quietPair()
 	if bad == nil {
 		return
 	}
 	b := s.rng.IntN(s.prof.blocks)
+	if !good.readsAll() {
+		return
+	}
 	spoilt := s.garbage()
 	was := bad.replace(b, spoilt)
 	asks, ev := good, engine.Event{Cmd: engine.CmdVerify, Value: uint64(engine.RepairFromLocal)}
@@ -78,6 +82,18 @@ func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 	}
 	s.start(good)
 	s.quiesceSoon()
+}
+
+// readsAll reports that all legs of a node can read all of their blocks.
+func (n *node) readsAll() bool {
+	for _, d := range n.disks {
+		for _, c := range d.cells {
+			if c.unreadable || c.worn {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // replace changes a block on all legs of a node, and returns what was there.
@@ -195,7 +211,9 @@ func (s *Sim) restart(n *node, change func()) {
 }
 
 // forget voids what a node was to remember: its metadata has been replaced, and nothing else remembers it.
-func (n *node) forget() { n.track, n.solo, n.promised, n.partial, n.kept = nil, nil, 0, false, nil }
+func (n *node) forget() {
+	n.track, n.solo, n.promised, n.partial, n.missed, n.kept = nil, nil, 0, false, false, nil
+}
 
 // putBack writes the copy over what is there.
 func (k *keptMetadata) putBack(n *node) {

@@ -97,7 +97,32 @@ func (s *Sim) lowest(v version) version {
 
 // content is what a node serves for a block: its own, or that of the peer it would read from.
 func (s *Sim) content(n *node, b int) version {
+	n = s.server(n, b)
 	v := n.eng.View()
+	for i := range n.disks {
+		if v.Legs[i].InSync {
+			return s.under(b, n.disks[i].cells[b].cur)
+		}
+	}
+	return s.under(b, n.disks[0].cells[b].cur)
+}
+
+// server is the node whose disk a node reads a block from.
+func (s *Sim) server(n *node, b int) *node {
+	v := n.eng.View()
+	row := s.goodPeer(n)
+	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
+	if v.Disk == engine.Inconsistent && row >= 0 {
+		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
+	}
+	if local || row < 0 {
+		return n
+	}
+	return s.server(s.nodes[nodeOf(n.index, row)], b)
+}
+
+// goodPeer is the row of the peer that a node would read from if it cannot do so itself; -1 is none.
+func (s *Sim) goodPeer(n *node) int {
 	row := -1
 	for j := range s.nodes {
 		if j == n.index {
@@ -109,19 +134,7 @@ func (s *Sim) content(n *node, b int) version {
 			row = r
 		}
 	}
-	local := v.Disk == engine.UpToDate || v.Disk == engine.Consistent
-	if v.Disk == engine.Inconsistent && row >= 0 {
-		local = !n.eng.Dirty(row, uint64(b)*blockSize>>s.prof.bitShift)
-	}
-	if !local && row >= 0 {
-		return s.content(s.nodes[nodeOf(n.index, row)], b)
-	}
-	for i := range n.disks {
-		if v.Legs[i].InSync {
-			return s.under(b, n.disks[i].cells[b].cur)
-		}
-	}
-	return s.under(b, n.disks[0].cells[b].cur)
+	return row
 }
 
 // beginTenure is called when a promotion is answered.
@@ -133,9 +146,8 @@ func (s *Sim) beginTenure(n *node) {
 	for b := range m.blocks {
 		bm := &m.blocks[b]
 		c := s.content(n, b)
-		f := m.floor(b, n.index)
-		if f.valid && !n.refused && s.lowest(c) < f.cur {
-			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, f.cur)
+		if promised := s.promised(n, b); !n.refused && s.lowest(c) < promised {
+			s.violate("block %d: node %d is promoted with version %d, but has promised %d", b, n.index, c, promised)
 			return
 		}
 		if c > m.next {
@@ -162,6 +174,22 @@ func (s *Sim) beginTenure(n *node) {
 	if broken {
 		m.lossy++
 	}
+}
+
+// promised is what a node must have of a block when it is promoted. One without a disk reads what another has kept: if that one has
+// missed nothing, but lost power, nobody can have more than it promises, since the disk that had it has been taken away.
+func (s *Sim) promised(n *node, b int) version {
+	f := s.model.floor(b, n.index)
+	if !f.valid {
+		return 0
+	}
+	cur := f.cur
+	if o := s.server(n, b); o != n {
+		if g := s.model.floor(b, o.index); g.valid {
+			cur = min(cur, g.cur)
+		}
+	}
+	return cur
 }
 
 // inSync reports that a node gets everything that the Primary n acknowledges.
@@ -300,6 +328,7 @@ func (m *model) has(s *Sim, n *node, mask uint16, i int) bool {
 }
 
 func (m *model) completeWrite(s *Sim, n *node, r *request, mask uint16) {
+	n.missed = n.missed || !m.has(s, n, mask, n.index)
 	for i := range s.nodes {
 		has := m.has(s, n, mask, i)
 		for b := r.lo; b < r.hi; b++ {

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"math/bits"
+	"strings"
 
 	"pollux/bdev/replicated/engine"
 	"pollux/bdev/replicated/leg"
@@ -22,6 +23,7 @@ type node struct {
 	slowUntil      int64
 	slowMetaUntil  int64
 	failReadsUntil int64             // every other read of a leg fails
+	missed         bool              // as Primary it has acknowledged what its own disks did not get, and has not been resynced since
 	refused        bool              // its legs cannot be trusted as they are: it serves what its peers have
 	partial        bool              // in the middle of a resync, whatever happens to its engine
 	pulled         []version         // what was acknowledged when the last block of its resync was still missing
@@ -32,6 +34,7 @@ type node struct {
 	spare          []version         // what its disks hold where the volume may grow
 	solo           []version         // by block: the newest write that this node has acknowledged alone
 	frozen         bool              // it has said that its I/O is suspended and drained
+	settled        uint16            // peers with which a policy has just settled a split brain
 	strangers      uint16            // nodes that it has met and that have unrelated data
 	kept           *keptMetadata     // metadata of an earlier time
 	fence          uint64            // highest fencing epoch that it has accepted
@@ -137,8 +140,13 @@ func (s *Sim) do(n *node, a engine.Action) {
 	case engine.ActSuspended:
 		n.frozen = a.OK
 	case engine.ActNotify:
-		if a.Text == "StandAlone: unrelated data" {
+		switch {
+		case a.Text == "StandAlone: unrelated data":
 			s.metStranger(n, s.nodes[nodeOf(n.index, a.Peer)])
+		case strings.HasPrefix(a.Text, "uuid compare"):
+			n.settled &^= 1 << a.Peer
+		case strings.HasPrefix(a.Text, "split brain: resolved"):
+			n.settled |= 1 << a.Peer
 		}
 		if s.onNotify != nil {
 			s.onNotify(n, a.Peer, a.Text)

@@ -97,22 +97,46 @@ func (s *Sim) promoteAny() {
 }
 
 // newest reports a node that has everything that was ever acknowledged: an operator who promotes another one makes a split
-// brain, which only some seeds want.
+// brain, which only some seeds want. The last Primary has it, unless it acknowledged writes that its own disk did not get: that disk
+// does not know of them, and only who serves them can say so.
 func (s *Sim) newest(n *node) bool {
 	last := s.model.last
-	if last == nil || n == last && !n.refused {
+	switch {
+	case last == nil:
 		return true
-	}
-	if s.prof.mode == engine.ModeC {
-		for b := range s.model.blocks {
-			if !s.model.floor(b, n.index).valid {
-				return false
-			}
-		}
-		return true
+	case n == last:
+		return !n.refused && !n.missed || s.isServed(n)
+	case n.eng.View().Disk < engine.Inconsistent && !s.isServed(n):
+		return false // it has had everything, and its disk has been taken away
+	case s.prof.mode == engine.ModeC:
+		return s.hasAll(n)
 	}
 	p := n.eng.Peer(rowOf(n.index, last.index))
 	return p.Conn == engine.Connected && p.Disk == engine.UpToDate
+}
+
+// hasAll reports a node that promises to keep everything that was acknowledged.
+func (s *Sim) hasAll(n *node) bool {
+	for b := range s.model.blocks {
+		if !s.model.floor(b, n.index).valid {
+			return false
+		}
+	}
+	return true
+}
+
+// isServed reports a node that is connected to one with good data.
+func (s *Sim) isServed(n *node) bool {
+	for _, o := range s.running() {
+		if o == n {
+			continue
+		}
+		p := n.eng.Peer(rowOf(n.index, o.index))
+		if p.Conn == engine.Connected && p.Disk == engine.UpToDate && (s.prof.mode != engine.ModeC || s.hasAll(o)) {
+			return true
+		}
+	}
+	return false
 }
 
 // switchover demotes the Primary and promotes another node.

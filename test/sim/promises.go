@@ -20,6 +20,7 @@ func (s *Sim) watchResync(n *node, v *engine.View, source int) {
 	}
 	if source < 0 && n.target && v.Disk == engine.UpToDate {
 		s.watchResyncEnd(n)
+		n.missed = false
 		for _, o := range s.nodes {
 			o.solo = nil
 		}
@@ -69,6 +70,13 @@ func (s *Sim) watchAlone(n, source *node) {
 			return
 		}
 	}
+}
+
+// settledByPolicy: a Primary that is lost right after it has begun a generation without a peer may have acknowledged writes in it alone,
+// or none at all: nobody can tell the one from the other. If the others have gone on without it, that is a split brain although no
+// operator has made it, and a policy may decide for the crashed Primary.
+func (s *Sim) settledByPolicy(n, source *node) bool {
+	return n.settled>>rowOf(n.index, source.index)&1 != 0 && source.eng != nil && source.eng.Peer(rowOf(source.index, n.index)).Crashed
 }
 
 // watchStart: a node that was ended in the middle of a resync does not come back with good data, and it remembers the

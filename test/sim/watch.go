@@ -64,8 +64,12 @@ func (s *Sim) observeTarget(n *node, v *engine.View) {
 	}
 	n.target = true
 	m := &s.model
+	byPolicy := s.settledByPolicy(n, s.nodes[source])
+	if byPolicy {
+		n.solo = nil
+	}
 	s.watchAlone(n, s.nodes[source])
-	if o := s.nodes[source]; o.eng != nil && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
+	if o := s.nodes[source]; o.eng != nil && !byPolicy && !s.prof.splitBrain && !s.forgiven && s.prof.mode == engine.ModeC {
 		for b := range m.blocks {
 			f, g := m.floor(b, n.index), m.floor(b, source)
 			c := s.lowest(s.content(o, b))

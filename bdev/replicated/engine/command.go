@@ -336,9 +336,9 @@ func (e *Engine) flushFormer() {
 // exposedAtPromotion is the generation that this Primary's front end will see.
 func (e *Engine) exposedAtPromotion() uint64 {
 	switch {
-	case e.hasDisk():
+	case e.hasDisk() && e.disk > Inconsistent:
 		return e.super.Current
-	case e.rotating > 0:
+	case !e.hasDisk() && e.rotating > 0:
 		return e.exposed
 	}
 	for i := range e.peers {

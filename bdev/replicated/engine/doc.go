@@ -65,6 +65,9 @@
 //	            source is who noticed the loss, then who had nothing under way, then the crashed Primary, then a crashed
 //	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
 //	            crashed Primary goes first, as in DRBD (rule 40)
+//	doubt       with the data of a source comes its doubt: towards whom it may lack last writes of a lost Primary, or have
+//	            them alone. It ends with the next resync between the two, or with the word that they are in sync
+//	shown       a Primary that loses the source of its data goes on from who has the same generation or a later one
 //	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
 //	            and not what was written to disks that are gone
 //	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion

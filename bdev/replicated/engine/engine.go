@@ -38,7 +38,7 @@ type Engine struct {
 	rotating   int     // new generations on their way to durable storage: nothing is acknowledged meanwhile
 	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
 	leftOut    uint16  // peers without which a Primary whose own data is not good has started a generation
-	exposed    uint64  // generation that a diskless Primary has shown to its front end
+	exposed    uint64  // generation that a Primary without good data has shown to its front end
 	readErrors uint64
 	repairs    int // under way
 	repaired   uint64

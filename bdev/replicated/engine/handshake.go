@@ -16,7 +16,7 @@ func (e *Engine) handshake(p *peer) {
 		e.standAlone(p, "both sides are Primary")
 		return
 	}
-	if mine.Target || theirs.Target {
+	if mine.Target || theirs.Target || goesBack(mine, theirs) || goesBack(theirs, mine) {
 		e.wait(p)
 		return
 	}
@@ -273,6 +273,9 @@ func (e *Engine) applyRepair(p *peer, rule *Rule) {
 	case repairMineEnd:
 		e.remember(&e.super.History, row.Bitmap)
 		row.Bitmap = 0
+		if e.bits[p.row].count != 0 {
+			row.Bitmap = e.super.Current // what it has written since without the peer must go on to tell who goes first
+		}
 		e.commit(nil)
 	case repairMineStart:
 		row.Bitmap = popHistory(&e.super.History)

@@ -92,6 +92,9 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 		return
 	}
 	wasMirror := p.mirrors()
+	if p.isTarget() {
+		e.noteShown(p)
+	}
 	p.up = false
 	p.link++
 	p.hello, p.helloSent, p.discard, p.waits = nil, false, false, false
@@ -387,6 +390,9 @@ func (e *Engine) onState(p *peer, m *Msg) {
 
 // peerLostDisk: the peer is still there but cannot store any more.
 func (e *Engine) peerLostDisk(p *peer) {
+	if p.isTarget() {
+		e.noteShown(p)
+	}
 	e.abortSync(p)
 	e.abortVerify(p)
 	if p.conn > Connected {

@@ -20,6 +20,7 @@ type peer struct {
 	gen           uint64             // generation that the connected peer is known to have
 	told          uint64             // the last one that it was lent and has yet to store; 0 is none
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
+	sourceDoubt   Doubt              // of the same
 	missed        bool               // it could not store a write
 
 	hold      int    // messages of the data stream wait while above zero

@@ -154,6 +154,9 @@ func (e *Engine) onRSReply(p *peer, m *Msg) {
 			e.pullWrite(o)
 		}
 	case MsgRSInSync:
+		if p.sourceDoubt != (Doubt{}) {
+			e.markForOthers(p, o.off, o.len) // both may lack it
+		}
 		e.markInSync(p.row, o.off, o.len)
 		e.endPull(p, o)
 	default:

@@ -37,6 +37,9 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
 	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
+	if e.role == Primary && e.disk == Inconsistent && e.severalPeers() {
+		h.Shown = e.exposed
+	}
 }
 
 // helloIsOld reports that what this node has said of itself before the comparison is not true any more.
@@ -95,6 +98,49 @@ func (e *Engine) noteSource(p *peer, base uint64) {
 	}
 	e.super.Rows[p.row].Flags |= RowSource
 	e.super.Rows[p.row].Bitmap = base
+}
+
+// doubt says towards whom this node may lack, or have alone, the last writes of a Primary.
+func (e *Engine) doubt() (d Doubt) {
+	for i := range e.peers {
+		if !e.isPeer(i) {
+			continue
+		}
+		node, flags := uint32(1)<<e.peers[i].cfg.Node, e.super.Rows[i].Flags
+		if flags&RowCrashed != 0 {
+			d.Crashed |= node
+		}
+		if flags&RowOpen != 0 {
+			d.Open |= node
+		}
+		if flags&RowWeak != 0 {
+			d.Weak |= node
+		}
+	}
+	return d
+}
+
+// takeOverDoubt: with the data of the source comes the doubt about it. What the source may lack, or have alone, this node lacks or
+// has now, too, and not what it was in doubt of before.
+func (e *Engine) takeOverDoubt(source *peer) {
+	d := &source.sourceDoubt
+	for i := range e.peers {
+		node := uint32(1) << e.peers[i].cfg.Node
+		if i == source.row || !e.isPeer(i) || (d.Crashed|d.Open|d.Weak)&node == 0 {
+			continue
+		}
+		r := &e.super.Rows[i]
+		r.Flags &^= rowDoubt
+		if d.Crashed&node != 0 {
+			r.Flags |= RowCrashed
+		}
+		if d.Open&node != 0 {
+			r.Flags |= RowOpen
+		}
+		if d.Weak&node != 0 {
+			r.Flags |= RowWeak
+		}
+	}
 }
 
 // clearSource forgets the source: the resync is complete, or the data has been declared good as it is.
@@ -205,6 +251,22 @@ func mustWait(mine, theirs *Hello, v Verdict) bool {
 	return mine.Follows || theirs.Follows
 }
 
+// goesBack reports a Primary that has lost the source of its data, and a node that has not seen what that source had: what the front
+// end has been shown, and what it has been told is written, is on others.
+func goesBack(primary, source *Hello) bool {
+	if primary.Shown == 0 || source.State.Disk <= Inconsistent {
+		return false
+	}
+	return source.GI.Current&uuidMask != primary.Shown&uuidMask && !descendsFrom(source.GI, primary.Shown&uuidMask)
+}
+
+// noteShown remembers, when the connection to a source ends, whose data a Primary has shown.
+func (e *Engine) noteShown(p *peer) {
+	if e.role == Primary && e.disk == Inconsistent && p.gen != 0 {
+		e.exposed = p.gen
+	}
+}
+
 // wait leaves the link where it is, until one side has changed.
 func (e *Engine) wait(p *peer) {
 	p.waits = true
@@ -248,6 +310,20 @@ func (e *Engine) openWritesOf(p *peer) {
 	}
 	e.writePeerPages()
 	e.commit(nil)
+}
+
+// forgetOpenOf is called at the end of a resync from a peer. One that has been demoted since this node fell behind has seen the
+// end of all its writes, but it did not say so here: what is remembered of them would count as the loss of a Primary whenever the
+// link ends. Who was left out meanwhile may miss them, so they are marked.
+func (e *Engine) forgetOpenOf(p *peer) {
+	if len(p.open) == 0 || p.role != Secondary {
+		return
+	}
+	for _, w := range p.open {
+		e.markForOthers(p, w.off, w.len)
+	}
+	p.open = nil
+	e.writePeerPages()
 }
 
 // tellSettled lets the peers of a Primary forget the epochs that everybody has confirmed who has not been left out of a generation
@@ -375,7 +451,7 @@ func (e *Engine) rowInSync(row int) {
 	r := &e.super.Rows[row]
 	e.pushFormer(r.Bitmap)
 	r.Bitmap = 0
-	r.Flags &^= RowCrashed | RowOpen | RowWeak
+	r.Flags &^= rowDoubt
 	e.bits[row].clear(0, e.bits[row].bits)
 	e.writePages(func(x, _ int) bool { return x == row }, func(bool) {})
 	e.commit(nil)

@@ -232,3 +232,53 @@ func TestCopyOnLostDisks(t *testing.T) {
 		t.Error("the copy on a lost disk counts")
 	}
 }
+
+// TestDoubtComesWithTheData: the source has crashed as a Primary towards node 3, and lost a Primary some of whose writes node 4 may
+// not have. Whoever has taken over its data is in the same doubt, and not in its own any more; what the source does not name stays.
+func TestDoubtComesWithTheData(t *testing.T) {
+	source, target := withPeers(t, 4), withPeers(t, 4)
+	source.super.Rows[2].Flags, source.super.Rows[3].Flags = RowCrashed|RowOutdated, RowOpen
+	target.super.Rows[1].Flags, target.super.Rows[3].Flags = RowWeak, RowWeak|RowOutdated
+	p := &target.peers[0]
+	p.sourceDoubt = source.doubt()
+	target.takeOverDoubt(p)
+	for i, want := range []uint16{0, RowWeak, RowCrashed, RowOpen | RowOutdated} {
+		if f := target.super.Rows[i].Flags; f != want {
+			t.Errorf("row %d has flags %#x, not %#x", i, f, want)
+		}
+	}
+}
+
+// TestPrimaryDoesNotGoBack: a Primary that was taking over data of generation 0x300 has shown these. It may go on from whoever has
+// them or descends from them, and from nobody else.
+func TestPrimaryDoesNotGoBack(t *testing.T) {
+	e := withPeers(t, 2)
+	e.role, e.disk = Primary, Inconsistent
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.gen = true, SyncTarget, UpToDate, 0x300
+	e.linkLost(p, NetworkFailure)
+	var h Hello
+	e.describe(&e.peers[1], &h)
+	if h.Shown != 0x300 {
+		t.Fatalf("it says that it has shown generation %#x", h.Shown)
+	}
+	for _, c := range []struct {
+		gi   GI
+		disk Disk
+		want bool
+	}{
+		{GI{Current: 0x301}, UpToDate, false},
+		{GI{Current: 0x400, History: [HistoryLen]uint64{0x300}}, UpToDate, false},
+		{GI{Current: 0x100}, UpToDate, true},
+		{GI{Current: 0x100}, Inconsistent, false},
+	} {
+		if got := goesBack(&h, &Hello{GI: c.gi, State: PeerState{Disk: c.disk}}); got != c.want {
+			t.Errorf("to %v of generation %#x: %v", c.disk, c.gi.Current, got)
+		}
+	}
+	e.role = Secondary
+	h = Hello{}
+	if e.describe(&e.peers[1], &h); h.Shown != 0 {
+		t.Error("a Secondary has shown something")
+	}
+}

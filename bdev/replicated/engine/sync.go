@@ -59,7 +59,7 @@ func (e *Engine) startSource(p *peer) {
 			return
 		}
 		gi := e.super.GI(p.row)
-		e.send(p, &Msg{Type: MsgSyncUUID, UUID: row.Bitmap, Fence: e.super.Fence, Hello: &Hello{GI: gi}})
+		e.send(p, &Msg{Type: MsgSyncUUID, UUID: row.Bitmap, Fence: e.super.Fence, Hello: &Hello{GI: gi}, Doubt: e.doubt()})
 		p.gen = row.Bitmap
 		p.disk, p.sync.aheadWait, p.sync.leaving = Inconsistent, false, false
 		e.setConn(p, SyncSource)
@@ -88,6 +88,7 @@ func (e *Engine) onSyncUUID(p *peer, m *Msg) {
 	if m.Hello != nil {
 		p.sourceHistory = m.Hello.GI.History
 	}
+	p.sourceDoubt = m.Doubt
 	base := e.super.Current
 	e.setCurrent(m.UUID)
 	e.noteSource(p, base)
@@ -177,7 +178,8 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.clearSource() // in the same superblock: one that is UpToDate and has a source would show others the generation before
 	e.super.Rows[p.row].Bitmap = 0
 	e.dropForeignBitmaps(before)
-	e.super.Rows[p.row].Flags &^= RowCrashed | RowOpen | RowWeak
+	e.super.Rows[p.row].Flags &^= rowDoubt
+	e.takeOverDoubt(p)
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
 	e.commit(func(ok bool) {
@@ -191,6 +193,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 		}
 		e.exposed = e.super.Current
 		p.gen = e.super.Current
+		e.forgetOpenOf(p)
 		e.setConn(p, Connected)
 		e.setDisk(UpToDate)
 		e.send(p, &Msg{Type: MsgSyncDone})
@@ -241,7 +244,7 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 	row := &e.super.Rows[p.row]
 	e.pushFormer(row.Bitmap)
 	row.Bitmap = 0
-	row.Flags &^= RowCrashed | RowOpen | RowWeak
+	row.Flags &^= rowDoubt
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)

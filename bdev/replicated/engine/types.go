@@ -212,7 +212,11 @@ type Msg struct {
 	Words []uint64
 	State PeerState
 	Hello *Hello
+	Doubt Doubt
 }
+
+// Doubt names the nodes towards which a row of the sender has one of these flags. Bit n is node n.
+type Doubt struct{ Crashed, Open, Weak uint32 }
 
 // PeerState is what P_STATE says of its sender.
 type PeerState struct {
@@ -239,6 +243,7 @@ type Hello struct {
 	Target        bool // is taking over the data of another node
 	Follows       bool // another node is Primary and sends it its writes
 	Dirty         uint64
+	Shown         uint64 // generation of the lost source whose data this Primary without good data has shown; 0 is none
 	Fence         uint64
 	State         PeerState
 }
@@ -358,6 +363,9 @@ const (
 	RowWeak   // this node crashed as a Secondary and may lack writes that the peer has
 	RowSource // this node, Inconsistent, is taking over the peer's data; Bitmap is the generation that it was before
 )
+
+// rowDoubt is what makes two nodes of the same generation differ.
+const rowDoubt = RowCrashed | RowOpen | RowWeak
 
 // Row is what the metadata keeps of one replica.
 type Row struct {
