@@ -157,13 +157,14 @@ func (e *Engine) clearSource() {
 // other may have been here when that resync ended, and what was taken over since is not there.
 //
 // A source that descends from what this node was, descends from those generations, too, although its history may be too short to
-// say so, or it was never told of them: the peer got the last one from here, and is away since. So they stay in the history.
-func (e *Engine) dropForeignBitmaps(descends bool) {
+// say so, or it was never told of them: the peer got the last one from here, and is away since. So they stay in the history; before
+// is the one that this node had, or nil if the source does not descend from it.
+func (e *Engine) dropForeignBitmaps(before *[HistoryLen]uint64) {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
 		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
-			if descends && b != JustCreated {
+			if before != nil && b != JustCreated && !namesResync(before, b) {
 				keepHistory(&e.super.History, b, e.collectsSince)
 			}
 			e.super.Rows[i].Bitmap = e.super.Current
@@ -171,10 +172,15 @@ func (e *Engine) dropForeignBitmaps(descends bool) {
 	}
 }
 
-// sourceDescends reports that the source of the resync that is about to end has gone on from the data that this node had before.
-func (e *Engine) sourceDescends(p *peer) bool {
-	base := e.super.Rows[p.row].Bitmap & uuidMask // while it is the source; see noteSource
-	return base != 0 && (base == p.gen&uuidMask || descendsFrom(GI{History: p.sourceHistory}, base))
+// historyOfAncestor is the history of this node before the resync that is about to end, if the source has gone on from the data that
+// there was here; else nil.
+func (e *Engine) historyOfAncestor(p *peer) *[HistoryLen]uint64 {
+	base := e.super.Rows[p.row].Bitmap & uuidMask // while that row is the source's; see noteSource
+	if base == 0 || base != p.gen&uuidMask && !descendsFrom(GI{History: p.sourceHistory}, base) {
+		return nil
+	}
+	h := e.super.History
+	return &h
 }
 
 // markForOthers notes what only this node and the peer hold.

@@ -49,7 +49,7 @@ func TestForeignBitmapIsOfThisGeneration(t *testing.T) {
 	e := withPeers(t, 2)
 	e.super.History[0] = 0x80
 	e.super.Rows[0].Bitmap, e.super.Rows[1].Bitmap = 0x66, 0x80
-	e.dropForeignBitmaps(false)
+	e.dropForeignBitmaps(nil)
 	if b := e.super.Rows[0].Bitmap; b != 0x100 {
 		t.Errorf("the foreign one is %#x, not the current one", b)
 	}
@@ -60,7 +60,7 @@ func TestForeignBitmapIsOfThisGeneration(t *testing.T) {
 		t.Error("a generation that the source does not descend from counts as a former one")
 	}
 	e.super.History[1], e.super.Rows[0].Bitmap = 0x70, 0x66
-	e.dropForeignBitmaps(true)
+	e.dropForeignBitmaps(&[HistoryLen]uint64{0x60})
 	if h := e.super.History; h[0] != 0x80 || h[1] != 0x70 || h[2] != 0x66 {
 		t.Errorf("history %x: the source descends from 66", h)
 	}

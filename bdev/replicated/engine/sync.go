@@ -174,13 +174,13 @@ func (e *Engine) finishTarget(p *peer) {
 }
 
 func (e *Engine) targetIsEqual(p *peer, link uint32) {
-	descends := e.sourceDescends(p)
+	before := e.historyOfAncestor(p)
 	e.super.History = p.sourceHistory
 	e.remember(&e.super.History, e.super.Current&uuidMask)
 	e.setCurrent(p.gen)
 	e.clearSource() // in the same superblock: one that is UpToDate and has a source would show others the generation before
 	e.super.Rows[p.row].Bitmap = 0
-	e.dropForeignBitmaps(descends)
+	e.dropForeignBitmaps(before)
 	e.super.Rows[p.row].Flags &^= rowDoubt
 	e.takeOverDoubt(p)
 	e.super.Flags |= SuperConsistent | SuperUpToDate

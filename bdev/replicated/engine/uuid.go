@@ -9,8 +9,9 @@ const JustCreated uint64 = 4
 // syncUUIDOffset is added to a bitmap UUID when a resync that it already names starts again.
 const syncUUIDOffset uint64 = 1 << 48
 
-// HistoryLen is the number of former generations that a volume remembers.
-const HistoryLen = 16
+// HistoryLen is the number of former generations that a volume remembers, as in DRBD 9. Every loss of a peer makes one and every resync
+// another, and a node that has been away for longer than the others remember has to be made anew.
+const HistoryLen = 32
 
 // GI is the generation identifier of a volume as one peer sees it: the row of that peer with what all share.
 type GI struct {

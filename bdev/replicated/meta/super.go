@@ -7,7 +7,7 @@ const (
 	versionMajor = 1
 	versionMinor = 0
 	superCRC     = 12
-	historyLen   = 16
+	historyLen   = 32
 	legPastLen   = 8
 )
 
@@ -77,7 +77,7 @@ func (s *Super) Encode(p *Page) {
 	p.set64(96, s.Fence)
 	p.set64(104, s.Current)
 	for i, h := range s.History {
-		p.set64(112+8*i, h)
+		p.set64(historyAt(i), h)
 	}
 	p.set64(240, s.LegGen)
 	for i, g := range s.LegPast {
@@ -87,6 +87,14 @@ func (s *Super) Encode(p *Page) {
 		s.Peers[i].encode(p, 512+64*i)
 	}
 	p.seal(superCRC)
+}
+
+// historyAt is the offset of a former generation. Those beyond the first 16 came later: a superblock from before has zeros there.
+func historyAt(i int) int {
+	if i < 16 {
+		return 112 + 8*i
+	}
+	return 328 + 8*(i-16)
 }
 
 func (r *Peer) encode(p *Page, off int) {
@@ -119,7 +127,7 @@ func DecodeSuper(p *Page) (*Super, error) {
 	copy(s.Set[:], p[32:])
 	copy(s.Node[:], p[48:])
 	for i := range s.History {
-		s.History[i] = p.u64(112 + 8*i)
+		s.History[i] = p.u64(historyAt(i))
 	}
 	for i := range s.LegPast {
 		s.LegPast[i] = p.u64(248 + 8*i)
