@@ -160,7 +160,7 @@ func (e *Engine) runParked() {
 			return
 		}
 		o := e.parked.pop()
-		if g == gateFail || o.givenUp {
+		if g == gateFail {
 			e.failRequest(o)
 			continue
 		}
