@@ -16,6 +16,7 @@ type model struct {
 	last     *node // the last one to be Primary
 	tenure   int
 	requests map[uint64]*request
+	late     map[uint64]*request // of former tenures whose Primary has not answered them
 	nextReq  uint64
 	acked    int
 	reads    int
@@ -53,7 +54,7 @@ type request struct {
 func (m *model) init(blocks int) {
 	m.blocks = make([]blockModel, blocks)
 	m.tears, m.rots = map[version][2]version{}, map[version]rot{}
-	m.requests = map[uint64]*request{}
+	m.requests, m.late = map[uint64]*request{}, map[uint64]*request{}
 }
 
 func (m *model) floor(b, node int) *floorOf {
@@ -297,10 +298,18 @@ func (s *Sim) submit(kind engine.EventKind, lo, hi int, op engine.WriteOp, fua b
 func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 	r := m.requests[a.ID]
 	if r == nil {
-		return // of an earlier tenure
+		r = m.late[a.ID]
+		delete(m.late, a.ID)
+	}
+	if r == nil || !a.OK {
+		delete(m.requests, a.ID)
+		return
 	}
 	delete(m.requests, a.ID)
-	if r.tenure != m.tenure || !a.OK {
+	if r.tenure != m.tenure {
+		if r.kind == engine.EvWrite && s.prof.splitBrain {
+			m.landsLate(s, r)
+		}
 		return
 	}
 	switch r.kind {
@@ -317,6 +326,27 @@ func (m *model) complete(s *Sim, n *node, a *engine.Action) {
 		m.checkRead(s, r, a)
 	case engine.EvFlush:
 		m.completeFlush(s, n, r, a.Mask)
+	}
+}
+
+// endRequests forgets the requests of the tenure that ends. What another Primary has not answered yet may land late.
+func (m *model) endRequests() {
+	for id, r := range m.requests {
+		if r.tenure != m.tenure {
+			m.late[id] = r
+		}
+	}
+	clear(m.requests)
+}
+
+// landsLate: of two Primaries that an operator has made, the first has waited with a write until the other's tenure was over. Its front
+// end has not given up the write, so it is later than what the other has acknowledged there, whatever its number.
+func (m *model) landsLate(s *Sim, r *request) {
+	for b := r.lo; b < r.hi; b++ {
+		for i := range s.nodes {
+			f, v := m.floor(b, i), r.vers[b-r.lo]
+			f.cur, f.dur = min(f.cur, v), min(f.dur, v)
+		}
 	}
 }
 

@@ -18,7 +18,7 @@ func (s *Sim) observe(n *node) {
 	s.watchRoles(n, &v)
 	if m.primary == n && v.Role != engine.Primary {
 		m.primary = nil // fenced
-		clear(m.requests)
+		m.endRequests()
 	}
 	if m.primary == n {
 		if v.Disk == engine.UpToDate && !m.floor(0, n.index).valid {
