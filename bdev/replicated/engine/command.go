@@ -363,13 +363,18 @@ func (e *Engine) promoteGeneration() {
 	}
 }
 
-// forceGeneration declares this node's data good, whatever it is.
+// forceGeneration declares this node's data good, whatever it is. A peer for which it has been collecting since an earlier generation
+// may be of the one that ends here: it is found by the history.
 func (e *Engine) forceGeneration() {
 	e.clearSource()
 	old := e.super.Current
 	for i := range e.peers {
-		if e.isPeer(i) && e.super.Rows[i].Bitmap == 0 && old != JustCreated {
-			e.super.Rows[i].Bitmap = old
+		switch row := &e.super.Rows[i]; {
+		case !e.isPeer(i) || old == JustCreated:
+		case row.Bitmap == 0:
+			row.Bitmap = old
+		default:
+			e.remember(&e.super.History, old)
 		}
 	}
 	e.setCurrent(e.newUUID())
