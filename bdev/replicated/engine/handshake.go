@@ -27,7 +27,9 @@ func (e *Engine) handshake(p *peer) {
 	in := compareOf(p)
 	in.several = e.severalPeers()
 	in.survivors = in.several && p.cfg.Mode == ModeC
-	in.collected = (mine.Dirty > 0 || theirs.Dirty > 0) && !(mine.Follows && theirs.Follows)
+	follow := mine.Follows && theirs.Follows
+	in.collected = (mine.Dirty > 0 || theirs.Dirty > 0) && !follow
+	in.bothFollow = in.several && follow && mine.State.Disk == UpToDate && theirs.State.Disk == UpToDate
 	rule := compare(&in)
 	e.cfg.Cover.rule(rule)
 	e.notify(p.row, "uuid compare: %d by rule %d", int(rule.Verdict), rule.Number)

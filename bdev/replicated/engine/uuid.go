@@ -54,6 +54,7 @@ type compareInput struct {
 	several                  bool // other nodes may have changed either side since
 	survivors                bool // who did not crash has all that was acknowledged: several nodes, mode C
 	collected                bool // one has changes for the other, and they do not follow the same Primary
+	bothFollow               bool // both are UpToDate and get the writes of the same Primary
 	historyLen               int  // 2 with DRBD 8.4, else HistoryLen
 }
 
@@ -64,7 +65,7 @@ func (c *compareInput) mirrored() *compareInput {
 		mineOpen: c.peerOpen, peerOpen: c.mineOpen, mineWeak: c.peerWeak, peerWeak: c.mineWeak,
 		minePartial: c.peerPartial, peerPartial: c.minePartial,
 		minePrimary: c.peerPrimary, peerPrimary: c.minePrimary,
-		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, collected: c.collected,
+		tieBreaker: !c.tieBreaker, several: c.several, survivors: c.survivors, collected: c.collected, bothFollow: c.bothFollow,
 		historyLen: c.historyLen,
 	}
 }
@@ -113,6 +114,9 @@ func ruleEndMissed(c *compareInput) bool {
 func ruleMineCollects(c *compareInput) bool {
 	if c.several && (anyCrashed(c) || c.unsettled()) {
 		return false // the bitmap may be there because of a third node: what happened to the Primary says more
+	}
+	if c.bothFollow {
+		return false // each is equal to the Primary; what is marked beyond that (by verify) stays, for a comparison without one
 	}
 	return c.sameCurrent() && c.peer.Bitmap == 0 && c.mine.Bitmap != 0
 }

@@ -13,6 +13,7 @@ const (
 	weakMine, weakPeer     = 128, 256
 	survivors, collected   = 512, 1024
 	partMine, partPeer     = 2048, 4096
+	follow                 = 8192
 )
 
 func gi(c, b, h0, h1 uint64) GI {
@@ -28,7 +29,8 @@ func verdict(mine, peer GI, flags int) (Verdict, int) {
 		minePrimary: flags&primaryMine != 0, peerPrimary: flags&primPeer != 0,
 		several: flags&(survivors|collected) != 0, survivors: flags&survivors != 0, collected: flags&collected != 0,
 		minePartial: flags&partMine != 0, peerPartial: flags&partPeer != 0,
-		mineOpen: flags&openMine != 0, peerOpen: flags&openPeer != 0,
+		bothFollow: flags&follow != 0,
+		mineOpen:   flags&openMine != 0, peerOpen: flags&openPeer != 0,
 		mineWeak: flags&weakMine != 0, peerWeak: flags&weakPeer != 0,
 	})
 	return r.Verdict, r.Number
@@ -52,6 +54,8 @@ func TestCompareRows(t *testing.T) {
 		{"peer zero", plain, gi(0, 0, 0, 0), 0, 2, 30},
 		{"I missed the end", gi(tC, tB, tH0, tH1), gi(tC, 0, tB, tH0), 0, 1, 34},
 		{"only I collect", collecting, gi(tC, 0, tH0, tH1), 0, 1, 36},
+		{"only I collect, and both follow a Primary", collecting, gi(tC, 0, tH0, tH1), survivors | follow, 0, 40},
+		{"only the peer collects, and both follow a Primary", gi(tC, 0, tH0, tH1), collecting, survivors | follow, 0, 40},
 		{"peer missed the end", gi(tC, 0, tB, tH0), gi(tC, tB, tH0, tH1), 0, -1, 35},
 		{"only the peer collects", plain, gi(tC, tX, tH0, tH1), 0, -1, 37},
 		{"equal and clean", plain, plain, 0, 0, 40},
