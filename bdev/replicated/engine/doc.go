@@ -108,11 +108,13 @@
 // While the good copy exists and the operator names it, verify and repair leave nothing rotten.
 // What they repair is a change for trackers; what rots is not.
 //
-// A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write alone.
-// It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that is behind is refused, until the operator adds the leg before a start, declares this
-// data good (primary with force), or discards it. So a host waits for all legs before it starts a node. And a leg that had
-// newer data, but that the node has gone on without, must not be started alone: it does not know that it was set aside. With
-// the others present it is recognized, and refused.
+// A node that starts without a leg that the others take to be in sync cannot know what that leg has gone on to write
+// alone. It is Inconsistent, and all bits are set: everything is copied here from a peer that is not behind. A peer that
+// is behind is refused, until the operator adds the leg before a start, declares this data good (primary with force), or
+// discards it. The target of a resync that only that leg knew is known by where the name of the resync comes from (rule
+// 82). So a host waits for all legs before it starts a node. And a leg that had newer data, but that the node has gone on
+// without, must not be started alone: it does not know that it was set aside. With the others present it is recognized,
+// and refused.
 //
 // # Files
 //

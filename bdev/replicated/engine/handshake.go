@@ -27,6 +27,9 @@ func (e *Engine) handshake(p *peer) {
 	in := compareOf(p)
 	in.several = e.severalPeers()
 	in.survivors = in.several && p.cfg.Mode == ModeC
+	if !in.several {
+		in.minePartial, in.peerPartial = takesOver(mine, theirs), takesOver(theirs, mine)
+	}
 	follow := mine.Follows && theirs.Follows
 	in.collected = (mine.Dirty > 0 || theirs.Dirty > 0) && !follow
 	in.bothFollow = in.several && follow && mine.State.Disk == UpToDate && theirs.State.Disk == UpToDate
@@ -89,6 +92,13 @@ func compareOf(p *peer) compareInput {
 		minePrimary: p.sent.State.Role == Primary, peerPrimary: p.hello.State.Role == Primary,
 		tieBreaker: p.tie, historyLen: p.cfg.HistoryLen,
 	}
+}
+
+// takesOver reports, of two nodes only, a target in the middle of a resync that goes by what the source collects since. The source
+// knows that name before the target does, unless it has been started without the leg that alone was told of it: then all that is left
+// is where the name comes from. Between several nodes the target says so itself.
+func takesOver(target, source *Hello) bool {
+	return target.State.Disk == Inconsistent && source.GI.Bitmap != 0 && sameOrigin(target.GI.Current, source.GI.Bitmap)
 }
 
 // connectDiskless: at least one side has no data, so there is nothing to compare but what a diskless Primary has shown.

@@ -417,9 +417,8 @@ func (e *Engine) remember(h *[HistoryLen]uint64, uuid uint64) {
 // collectsSince reports a generation since which a bitmap collects, or the one that a resync from here was to take further: the
 // start of it may not have reached the peer.
 func (e *Engine) collectsSince(former uint64) bool {
-	const origin = (syncUUIDOffset - 1) & uuidMask
 	for i := range e.peers {
-		if former != 0 && e.isPeer(i) && e.super.Rows[i].Bitmap&origin == former&origin {
+		if former != 0 && e.isPeer(i) && sameOrigin(e.super.Rows[i].Bitmap, former) {
 			return true
 		}
 	}

@@ -142,7 +142,7 @@ func ruleStartLost(c *compareInput) bool {
 }
 
 // ruleSourceForgot: the source has itself taken over the data of a third node, and with that dropped the name of the resync that it
-// has not brought to an end.
+// has not brought to an end; or, of two nodes, it has been started without the leg that knew the name.
 func ruleSourceForgot(c *compareInput) bool { return c.minePartial && !c.peerPartial }
 
 func ruleBehindHistory(c *compareInput) bool { return c.inPeerHistory(c.mine.Current) }
@@ -307,6 +307,12 @@ func namesResync(h *[HistoryLen]uint64, uuid uint64) bool {
 		}
 	}
 	return false
+}
+
+// sameOrigin reports that two generations are the same but for how often a resync has taken one of them further; see startSource.
+func sameOrigin(a, b uint64) bool {
+	const origin = (syncUUIDOffset - 1) & uuidMask
+	return a&origin == b&origin
 }
 
 // popHistory removes and returns the youngest former generation.

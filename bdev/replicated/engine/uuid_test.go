@@ -249,3 +249,50 @@ func TestHistoryForgetsResyncsFirst(t *testing.T) {
 		t.Errorf("%x, not %x: it was there", h, before)
 	}
 }
+
+// TestTargetOfAForgottenResync: a source has been started without the leg that alone was told of the resync. The target is known by
+// where the name of that comes from, and gets everything once the data here has been declared good; a stranger, and one with good
+// data, are not.
+func TestTargetOfAForgottenResync(t *testing.T) {
+	const origin = JustCreated | 1
+	for _, c := range []struct {
+		name    string
+		current uint64
+		disk    Disk
+		missing bool
+		want    string
+		conn    Conn
+	}{
+		{"its start", (origin + tOff) & uuidMask, Inconsistent, false, "uuid compare: 2 by rule 82", WFBitMapS},
+		{"its second start", (origin + 2*tOff) & uuidMask, Inconsistent, false, "uuid compare: 2 by rule 82", WFBitMapS},
+		{"the leg is still missing", (origin + tOff) & uuidMask, Inconsistent, true, "uuid compare: 2 by rule 82", StandAlone},
+		{"good data", (origin + tOff) & uuidMask, UpToDate, false, "uuid compare: -1000 by rule 0", StandAlone},
+		{"a stranger", tX, Inconsistent, false, "uuid compare: -1000 by rule 0", StandAlone},
+	} {
+		e := withPeers(t, 1)
+		if c.missing {
+			e.super.Flags |= SuperLegMissing
+		}
+		p := &e.peers[0]
+		e.super.Rows[0].Bitmap = origin
+		p.up, p.conn = true, WFReportParams
+		e.describe(p, &p.sent)
+		h := p.sent
+		h.State.Disk, h.GI = c.disk, GI{Current: c.current}
+		p.hello = &h
+		e.out = nil
+		e.handshake(p)
+		said := ""
+		for _, a := range e.out {
+			if a.Kind == ActNotify && said == "" {
+				said = a.Text
+			}
+		}
+		if said != c.want || p.conn != c.conn {
+			t.Errorf("%s: %q and %v", c.name, said, p.conn)
+		}
+		if full := e.bits[0].count == e.bits[0].bits; full != (c.conn == WFBitMapS) {
+			t.Errorf("%s: everything is marked: %v", c.name, full)
+		}
+	}
+}
