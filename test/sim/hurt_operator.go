@@ -171,6 +171,9 @@ func (s *Sim) congest(_ *node, _ *wire, power bool) {
 
 // grow makes the volume larger. Where the operator says that the new blocks are equal, they are.
 func (s *Sim) grow(n *node) {
+	if p := s.roleHolder(); p != nil {
+		n = p
+	}
 	if n.eng == nil {
 		return
 	}

@@ -190,8 +190,12 @@ func (e *Engine) resize(size uint64, clean bool) {
 // size and what it lacks in the comparison that follows, whenever that is, so that a crash or a lost message in the middle
 // leaves a resync to do and nothing else.
 //
+// It takes a Primary, as in DRBD. A generation is named by who writes: one that a Secondary begins, and that its peer has not heard of
+// when the link ends, has nothing in it and yet looks like a split brain to whoever is promoted and writes meanwhile. A policy could give
+// these writes up for it.
+//
 // Growing needs every peer, since the smallest of them bounds the size. Shrinking does not: a peer that is away is cut when it
-// is back, if it is a Primary that shrinks: without one nobody knows who is ahead. The front end must not use any more what goes away; requests there end in errors from now on.
+// is back. The front end must not use any more what goes away; requests there end in errors from now on.
 func (e *Engine) stepResize() {
 	if e.cmd.critical {
 		return
@@ -230,15 +234,15 @@ func (e *Engine) mayResize(size uint64) Err {
 	if size == 0 || size == e.super.Size || size > e.cfg.Capacity || !e.hasDisk() {
 		return ErrRange
 	}
-	if e.disk != UpToDate {
+	if e.disk != UpToDate || e.role != Primary {
 		return ErrState
 	}
 	for i := range e.peers {
 		p := &e.peers[i]
 		switch {
 		case !e.isPeer(i):
-		case !p.up && size < e.super.Size && e.role == Primary:
-		case p.conn != Connected || p.disk != UpToDate || p.role == Primary:
+		case !p.up && size < e.super.Size:
+		case p.conn != Connected || p.disk != UpToDate:
 			return ErrNotConnected
 		case p.hello != nil && size > p.hello.Capacity:
 			return ErrRange

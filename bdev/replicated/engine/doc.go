@@ -73,7 +73,7 @@
 //	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion
 //	            unless it comes with a higher epoch
 //	size        a new size is a new generation for all peers, and agreed in the comparison. Growing needs all of them, since
-//	            the smallest bounds it; a Primary may shrink without, and whoever comes back is cut
+//	            the smallest bounds it; shrinking does not, and whoever comes back is cut. Only a Primary may do either
 //
 // # What is durable before what
 //

@@ -282,3 +282,28 @@ func TestPrimaryDoesNotGoBack(t *testing.T) {
 		t.Error("a Secondary has shown something")
 	}
 }
+
+// TestOnlyAPrimaryResizes: a generation that a Secondary begins would compete with the writes of whoever is promoted without having
+// heard of it.
+func TestOnlyAPrimaryResizes(t *testing.T) {
+	for _, c := range []struct {
+		role Role
+		want Err
+	}{{Secondary, ErrState}, {Primary, OK}} {
+		e := withPeers(t, 1)
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.role = true, Connected, UpToDate, Secondary
+		e.role = c.role
+		if got := e.mayResize(32 << testShift); got != c.want {
+			t.Errorf("%v resizes: %v", c.role, got)
+		}
+		out := e.Step(0, &Event{Kind: EvCommand, ID: 1, Cmd: CmdResize, Value: 32 << testShift}, nil)
+		asked := false
+		for _, a := range out {
+			asked = asked || a.Kind == ActSend && a.Msg.Type == MsgStateReq
+		}
+		if asked != (c.want == OK) || e.super.Current != 0x100 {
+			t.Errorf("%v: the peer is asked: %v, generation %#x", c.role, asked, e.super.Current)
+		}
+	}
+}
