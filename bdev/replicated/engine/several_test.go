@@ -209,6 +209,27 @@ func TestWhoFellBehindRemembers(t *testing.T) {
 	}
 }
 
+// TestLeftOutDoesNotFollow: a Primary has taken over the data of this node, and has gone Ahead before this node saw the end of that
+// resync. The generation that it began then is without this node: as one of that generation it would be taken for equal. One that
+// is without a third node is followed.
+func TestLeftOutDoesNotFollow(t *testing.T) {
+	for _, c := range []struct {
+		peers   int
+		without uint32
+		follows bool
+	}{{1, 1 << 0, false}, {2, 1 << 0, false}, {2, 1<<0 | 1<<2, false}, {2, 1 << 2, true}} {
+		e := withPeers(t, c.peers)
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.role, p.gen = true, SyncSource, Inconsistent, Secondary, 0x80
+		e.super.Rows[0].Bitmap = 0x80
+		e.onState(p, &Msg{Type: MsgState, State: PeerState{Role: Primary, Disk: UpToDate, Conn: Ahead}})
+		e.onUUIDs(p, &Msg{Type: MsgUUIDs, UUID: 0x301, Block: 0x101, Count: c.without})
+		if follows := e.super.Current == 0x300; follows != c.follows || p.up != c.follows {
+			t.Errorf("a generation without %b: current %#x, connected %v", c.without, e.super.Current, p.up)
+		}
+	}
+}
+
 // sentTo counts the messages of a type to a peer.
 func sentTo(e *Engine, row int, m MsgType) (n int) {
 	for _, a := range e.out {
