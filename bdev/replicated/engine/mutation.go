@@ -26,7 +26,6 @@ const (
 	MutNoBitOnMissed                             // a write that a peer missed sets no bit
 	MutNoResyncLock                              // resync reads do not exclude writes
 	MutNoReconnectDrain                          // a new connection does not wait for the old one's writes
-	MutSyncUUIDBeforeMeta                        // the source announces a resync that its metadata does not know
 	MutNoTargetInconsistent                      // the target pulls without marking itself Inconsistent
 	MutTargetBitsVolatile                        // the target pulls before the bits of both sides are durable on it
 	MutNoALOnCrash                               // extents hot at a crash are not made dirty
@@ -69,7 +68,7 @@ var MutationNames = []string{
 	"eager-bit-clear", "no-flush-before-end", "no-primary-mark", "trust-bad-page", "no-interval-lock",
 	"no-epoch-close", "forget-at-ack", "no-barrier-flush", "no-barrier-drain", "leg-ack-before-stale",
 	"no-fence-check", "read-inconsistent", "no-bit-on-missed", "no-resync-lock", "no-reconnect-drain",
-	"sync-uuid-before-meta", "no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
+	"no-target-inconsistent", "target-bits-volatile", "no-al-on-crash",
 	"diskless-no-bits", "flush-local-only", "trust-bad-log", "one-leg-metadata", "metadata-cached",
 	"no-repair-lock", "digest-one-leg", "trust-what-is-here",
 	"no-min-acks", "promote-bad-data", "two-primaries", "demote-early",

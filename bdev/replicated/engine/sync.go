@@ -41,7 +41,8 @@ func (e *Engine) onBitmap(p *peer, m *Msg) {
 	}
 }
 
-// startSource names the resync by a generation, durably, and then starts it.
+// startSource names the resync by a generation, durably, and then starts it. A name that a crash took would not be lost data: by rules
+// 81 and 82 everything is copied then, instead of what is marked.
 func (e *Engine) startSource(p *peer) {
 	row := &e.super.Rows[p.row]
 	old := row.Bitmap
@@ -64,11 +65,6 @@ func (e *Engine) startSource(p *peer) {
 		p.disk, p.sync.aheadWait, p.sync.leaving = Inconsistent, false, false
 		e.setConn(p, SyncSource)
 		e.applyPause(p)
-	}
-	if e.mutated(MutSyncUUIDBeforeMeta) {
-		begin(true)
-		e.later(func() { e.commit(nil) })
-		return
 	}
 	e.commit(begin)
 }
