@@ -17,7 +17,7 @@ FUZZ ?= .
 # make bench: flags of the program test/bench.
 BENCHFLAGS ?=
 # make sim: how many seeds the simulated cluster runs.
-SEEDS ?= 1000
+SEEDS ?= 3000
 
 .PHONY: help build helper run check unit race test test-full test-ceph test-gluster fuzz bench sim deps clean FORCE
 
@@ -76,7 +76,7 @@ test-gluster:
 fuzz:
 	@FUZZTIME=$(FUZZTIME) FUZZ='$(FUZZ)' scripts/test.sh fuzz
 
-## make sim         the simulated cluster, SEEDS=1000
+## make sim         the simulated cluster, SEEDS=3000
 sim:
 	@POLLUX_SIM_SEEDS=$(SEEDS) scripts/test.sh sim
 

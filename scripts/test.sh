@@ -51,7 +51,7 @@ live() { drive target quickstart fault bench gate md -parallel 8; }
 # The gate once more, with every sequence number about to wrap, DataSN and R2TSN too; allocations count in the plain build alone.
 wrap() { POLLUX_FIRST_SN=$near_wrap POLLUX_TEST_TAGS=invariants drive gate -tags invariants -parallel 8 -skip '^TestAllocation$'; }
 # The cluster in simulation: POLLUX_SIM_SEEDS seeds, transcripts, coverage, every mutation.
-sim() { gotest -timeout 7200s -tags invariants ./test/sim -seeds "${POLLUX_SIM_SEEDS:-1000}"; }
+sim() { gotest -timeout 7200s -tags invariants ./test/sim -seeds "${POLLUX_SIM_SEEDS:-3000}"; }
 interop() { drive interop; }
 conformance() { POLLUX_TEST_TAGS=invariants drive conformance; }
 vm() { drive vm; }

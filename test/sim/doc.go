@@ -53,7 +53,7 @@
 //   - Progress: after the faults every resync ends, everything becomes UpToDate, and every request ends. Without a split brain no two nodes ever find
 //     that they have nothing in common, which only an operator could end.
 //   - Coverage: every rule of the compare table, every arrow of the state machine, every policy and every command is
-//     reached, from 1,000 seeds on. coverage_test.go lists the rows that our own nodes never reach, with the reason; a
+//     reached, from 3,000 seeds on. coverage_test.go lists the rows that our own nodes never reach, with the reason; a
 //     row of that list that is reached fails, too.
 //
 // That a check would notice is proven by switching the rule off that it watches: TestMutations, with -tags invariants.

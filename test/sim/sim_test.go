@@ -22,7 +22,7 @@ var (
 )
 
 // coverageSeeds is the number of seeds that must have reached everything that the engine can do.
-const coverageSeeds = 1000
+const coverageSeeds = 3000
 
 // failuresMax is the number of failing seeds that end a run.
 const failuresMax = 10
