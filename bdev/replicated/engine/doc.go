@@ -55,7 +55,7 @@
 //	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the
 //	            source takes over other data before the end, it forgets what it began: then everything is copied (rule 81)
 //	stable      a node that gets the writes of a Primary is neither source nor target of a third: its data moves. Whoever is
-//	            behind waits for the Primary, or for its end
+//	            behind waits for the Primary, or for its end. Two that are UpToDate and follow the same Primary are equal
 //	waiting     a link that has been compared and must wait stays in WFReportParams; the side of which something has changed
 //	            drops it, and the comparison is repeated
 //	in sync     the source tells the others in sync with it that the target is, and the target who confirmed: no resync is
@@ -125,8 +125,9 @@
 //	interval bitmap actlog    range lock, dirty blocks, activity log
 //	metaqueue                 metadata writes, one after another
 //	write read peerwrite      requests of the front end, writes of a peer
+//	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
-//	several                   what three nodes and more need
+//	several insync            what three nodes and more need
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks

@@ -116,7 +116,7 @@ func ruleMineCollects(c *compareInput) bool {
 		return false // the bitmap may be there because of a third node: what happened to the Primary says more
 	}
 	if c.bothFollow {
-		return false // each is equal to the Primary; what is marked beyond that (by verify) stays, for a comparison without one
+		return false // each is equal to the Primary; what only one has marked beyond that (by verify) stays, for a comparison without one
 	}
 	return c.sameCurrent() && c.peer.Bitmap == 0 && c.mine.Bitmap != 0
 }
