@@ -81,7 +81,8 @@
 //	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed, on all legs
 //	    before any of them forgets it
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
-//	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
+//	    (what is marked for a third node after the write, at its loss or at the Primary's, at once); between several nodes
+//	    the writes in them that the Primary has not called settled are marked for this, towards everybody else
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale
 //	M4  bits are cleared on disk only after a flush of the data that they stood for
 //	M5  the target's data is flushed before the generation that says the resync is complete

@@ -312,6 +312,33 @@ func (e *Engine) openWritesOf(p *peer) {
 	e.commit(nil)
 }
 
+// markEvictedOpen marks, before extents leave the activity log, the writes in them that a Primary has not called settled: after a crash
+// of this node nothing else remembers that others may lack them. A Primary with a disk keeps the extents of such writes in its own log
+// (see retire), so a log here of the same size does not lose them; one without disk has no log that would bound them. Nor can they be
+// kept in the log here until they are settled: that may need a write that waits for a place in it. What is marked stays until the
+// next resync with the peer; the least recently used extent seldom has an open write.
+func (e *Engine) markEvictedOpen() {
+	for i := range e.peers {
+		p := &e.peers[i]
+		for _, w := range p.open {
+			if e.leavesLog(w) {
+				e.markForOthers(p, w.off, w.len)
+			}
+		}
+	}
+}
+
+// leavesLog reports a write in an extent that is about to leave the activity log.
+func (e *Engine) leavesLog(w openWrite) bool {
+	lo, hi := e.extentsOf(w.off, w.len)
+	for _, x := range e.al.evicted {
+		if lo <= x && x <= hi {
+			return true
+		}
+	}
+	return false
+}
+
 // forgetOpenOf is called at the end of a resync from a peer. One that has been demoted since this node fell behind has seen the
 // end of all its writes, but it did not say so here: what is remembered of them would count as the loss of a Primary whenever the
 // link ends. Who was left out meanwhile may miss them, so they are marked.
