@@ -127,7 +127,7 @@
 //	write read peerwrite      requests of the front end, writes of a peer
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
-//	several insync            what three nodes and more need
+//	several insync doubt      what three nodes and more need
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks
