@@ -67,7 +67,8 @@
 //	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
 //	            crashed Primary goes first, as in DRBD (rule 40)
 //	doubt       with the data of a source comes its doubt: towards whom it may lack last writes of a lost Primary, or have
-//	            them alone. It ends with the next resync between the two, or with the word that they are in sync
+//	            them alone. It ends with the next resync between the two, or with the word that they are in sync. A copy of
+//	            a node in doubt is compared as that node would be, so that two that only a third sees do not overwrite it in turn
 //	shown       a Primary that loses the source of its data goes on from who has the same generation or a later one
 //	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
 //	            and not what was written to disks that are gone

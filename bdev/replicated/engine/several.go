@@ -35,6 +35,9 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Size, h.Capacity = e.super.Size, e.cfg.Capacity
 	h.GI = e.generationFor(p)
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
+	if e.severalPeers() {
+		h.Doubt = e.doubt()
+	}
 	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
 	if e.role == Primary && e.disk == Inconsistent && e.severalPeers() {
@@ -87,13 +90,14 @@ func (e *Engine) noteSource(p *peer, base uint64) {
 		base = e.super.Rows[i].Bitmap
 		e.clearSource()
 	}
+	e.outliveDoubt()
 	for i := range e.peers {
 		switch {
 		case !e.isPeer(i) || e.super.Rows[i].Bitmap != 0:
 		case base&uuidMask != JustCreated:
 			e.super.Rows[i].Bitmap = base
 		case i != p.row:
-			e.super.Rows[i].Flags |= RowWeak // it was nothing yet, and becomes what the source is: that may have crashed
+			e.beginDoubt(i, RowWeak) // it was nothing yet, and becomes what the source is: that may have crashed
 		}
 	}
 	e.super.Rows[p.row].Flags |= RowSource
@@ -259,7 +263,7 @@ func (e *Engine) openWritesOf(p *peer) {
 	p.open = nil
 	for i := range e.peers {
 		if q := &e.peers[i]; q != p && e.isPeer(i) {
-			e.super.Rows[i].Flags |= RowOpen
+			e.beginDoubt(i, RowOpen)
 			if q.conn >= Connected {
 				e.resetLink(q)
 			}
