@@ -67,7 +67,8 @@
 //	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
 //	            crashed Primary goes first, as in DRBD (rule 40)
 //	doubt       with the data of a source comes its doubt: towards whom it may lack last writes of a lost Primary, or have
-//	            them alone. It ends with the next resync between the two, or with the word that they are in sync
+//	            them alone. It ends with the next resync between the two, or with the word that they are in sync. A copy of
+//	            a node in doubt is compared as that node would be, so that two that only a third sees do not overwrite it in turn
 //	shown       a Primary that loses the source of its data goes on from who has the same generation or a later one
 //	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
 //	            and not what was written to disks that are gone
@@ -128,7 +129,7 @@
 //	write read peerwrite      requests of the front end, writes of a peer
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
-//	several insync            what three nodes and more need
+//	several insync doubt      what three nodes and more need
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks

@@ -100,6 +100,7 @@ func New(now int64, cfg Config, md *Loaded, out []Action) (*Engine, []Action) {
 	e.al = newActivityLog(cfg.ALSlots)
 	for i := range e.peers {
 		e.peers[i].init(i, cfg.Rows[i])
+		e.peers[i].doubtOrigin = e.ownDoubt()
 		if e.isPeer(i) {
 			e.peerCount++
 		}

@@ -177,7 +177,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.clearSource() // in the same superblock: one that is UpToDate and has a source would show others the generation before
 	e.super.Rows[p.row].Bitmap = 0
 	e.dropForeignBitmaps(before)
-	e.super.Rows[p.row].Flags &^= rowDoubt
+	e.endDoubt(p.row)
 	e.takeOverDoubt(p)
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
@@ -243,7 +243,7 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 	row := &e.super.Rows[p.row]
 	e.pushFormer(row.Bitmap)
 	row.Bitmap = 0
-	row.Flags &^= rowDoubt
+	e.endDoubt(p.row)
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)
