@@ -155,6 +155,7 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 				e.fencedWrite(o)
 			}
 			o.barWait &^= p.bit()
+			o.good &^= p.bit() // a power loss may take that copy, and nobody who takes over will find it there
 			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()

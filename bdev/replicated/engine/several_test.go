@@ -328,3 +328,55 @@ func TestOnlyAPrimaryResizes(t *testing.T) {
 		}
 	}
 }
+
+// TestSecondCopyOnALostPeer: two copies are asked for, and the peer that has the write is lost before the other has it. Only that
+// other makes it two again: the lost one may have lost it, too.
+func TestSecondCopyOnALostPeer(t *testing.T) {
+	e := withPeers(t, 2)
+	e.cfg.MinAcks = 2
+	e.role = Primary
+	for i := range 2 {
+		p := &e.peers[i]
+		p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, 0x100
+	}
+	o := e.newOp(opWrite)
+	o.off, o.len, o.epoch = 0, 1<<testShift, e.epoch
+	o.ackWait, o.barWait = 0b11, 0b11
+	e.logAppend(o)
+	o.localDone, o.localOK = true, true
+	e.ackedBy(o, &e.peers[0])
+	if n := e.copies(o); n != 2 {
+		t.Fatalf("%d copies here and on the peer", n)
+	}
+	e.linkLost(&e.peers[0], NetworkFailure)
+	if n := e.copies(o); n != 1 {
+		t.Errorf("%d copies after the peer is lost", n)
+	}
+	e.ackedBy(o, &e.peers[1])
+	if n := e.copies(o); n != 2 {
+		t.Errorf("%d copies with the other peer's", n)
+	}
+}
+
+// TestResentWriteHoldsItsRange: a write that had given its range up, to wait for a second copy, is sent again when the first is lost.
+func TestResentWriteHoldsItsRange(t *testing.T) {
+	e := withPeers(t, 1)
+	e.role, e.suspended = Primary, true
+	for _, gaveUp := range []bool{false, true} {
+		o := e.newOp(opWrite)
+		o.off, o.len = 0, 1<<testShift
+		if !e.lockRange(o, lockWrite) {
+			t.Fatal("the range is not free")
+		}
+		e.logAppend(o)
+		if gaveUp {
+			e.unlock(o)
+		}
+		e.foundNoReplica(o)
+		drain(t, e, e.Step(0, &Event{Kind: EvTick}, nil))
+		if len(e.lock.held) != 1 || e.lock.held[0].op != o {
+			t.Errorf("gave its range up %v: ranges held %v", gaveUp, e.lock.held)
+		}
+		e.unlock(o)
+	}
+}

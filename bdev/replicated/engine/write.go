@@ -368,7 +368,11 @@ func (e *Engine) foundNoReplica(o *op) {
 	o.localDone, o.localOK, o.failedLocal = false, false, false
 	o.legsOK, o.legsBad = 0, 0
 	e.putExtents(o)
-	e.later(func() { e.writeLocked(o) }) // it still holds its range, and waits for a replica
+	e.later(func() { // it waits for a replica, with its range: it gave that up if it had waited for a second copy
+		if e.lockRange(o, lockWrite) {
+			e.writeLocked(o)
+		}
+	})
 }
 
 // onWriteAck is the answer to one mirrored write.
