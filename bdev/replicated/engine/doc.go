@@ -39,7 +39,9 @@
 //	logged   until every peer has confirmed the epoch: it has flushed it, so no power loss can take it back
 //
 // What a peer had not confirmed when its link broke is dirty. A Primary that loses a peer starts a new generation, and
-// acknowledges nothing until that is durable (M3): the peer will be recognized as the one that stayed behind.
+// acknowledges nothing until that is durable (M3): the peer will be recognized as the one that stayed behind. So does one that loses
+// the target of a resync, unless it knows that this lacks data: the target may have written down the end of the resync, of which
+// nobody hears then, and be promoted.
 //
 // # Several nodes
 //

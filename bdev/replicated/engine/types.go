@@ -375,6 +375,7 @@ const (
 	RowOpen   // this node lost a Primary some of whose writes the peer may not have
 	RowWeak   // this node crashed as a Secondary and may lack writes that the peer has
 	RowSource // this node, Inconsistent, is taking over the peer's data; Bitmap is the generation that it was before
+	RowEnding // the peer may end, unheard, the resync that Bitmap names: then it has the generation of this node
 )
 
 // rowDoubt is what makes two nodes of the same generation differ.
