@@ -29,7 +29,7 @@ type loginConn struct {
 	fd      int    // after Detach; negative: lost
 	closed  bool   // the socket is gone
 	spoken  bool   // a whole request has come
-	heard   int64  // when the last one came; 0: none has
+	heard   int64  // when the last one came, or else when the connection did
 	ending  bool   // it does not count as pending any more
 }
 
@@ -49,15 +49,21 @@ func (l *local) accept(fd int, tag int32) {
 		l.count(countAcceptErrors)
 		return
 	}
-	view := l.server.view.Load()
-	if l.closing || !l.makeRoom() {
+	if l.closing {
 		l.count(countAcceptRefused)
 		l.drop(fd)
 		return
 	}
+	c := &loginConn{local: l, tag: tag, view: l.server.view.Load(), heard: l.r.Now()}
+	c.sock.Open(l.r, fd, c) // Only now it is known who has come.
+	if !l.makeRoom(c.source()) {
+		l.count(countAcceptRefused)
+		c.ending = true // It never was pending.
+		c.sock.Close()
+		return
+	}
 	l.pending++
 	l.count(countAccepted)
-	c := &loginConn{local: l, tag: tag, view: view}
 	c.in.NoAHS = true
 	c.login.Admit = c.admit
 	c.login.Start()
@@ -66,37 +72,6 @@ func (l *local) accept(fd int, tag int32) {
 	c.timer.Bind(l.r, c.timeout)
 	c.timer.Start(LoginTimeout)
 	l.logins = append(l.logins, c)
-	c.sock.Open(l.r, fd, c)
-}
-
-// makeRoom reports whether one more login may begin. At PendingLoginsMax another gives way to it, if that one has nobody behind it who means
-// to log in, so that a flood keeps nobody out.
-func (l *local) makeRoom() bool {
-	if l.pending < PendingLoginsMax {
-		return true
-	}
-	c := l.idlest()
-	if c == nil {
-		return false
-	}
-	l.count(countAcceptRefused)
-	c.end()
-	return true
-}
-
-// idlest is the login that gives way: the oldest connection that has not said anything whole yet, or else the one that has been silent for
-// longest in the middle of its login, if that is LoginSilence. What waits for us and not for its peer is not silent.
-func (l *local) idlest() (idle *loginConn) {
-	since := l.r.Now() - int64(LoginSilence)
-	for _, c := range l.logins {
-		if c.ending || c.state == loginAsking || c.state == loginMoving || c.spoken && c.heard > since {
-			continue
-		}
-		if idle == nil || c.heard < idle.heard {
-			idle = c
-		}
-	}
-	return idle
 }
 
 func (c *loginConn) timeout() {

@@ -42,7 +42,7 @@
 //
 //	wire:      bhs, codes, serial, digest, pdu (Decoder), validate, text, keys, params, negotiation, login, login_auth, chap
 //	control:   server, config, options, portal, initiator (groups), auth, target, counters, histogram, rpc, rpc_groups, rpc_targets, rpc_sessions, redirect
-//	sessions:  accept (login), home, session, conn, retain (sessions without a connection), local (per reactor), memory (who may have how much), limits
+//	sessions:  accept (login), room (which login gives way to another), home, session, conn, retain (sessions without a connection), local (per reactor), memory (who may have how much), limits
 //	commands:  dispatch, command, task, dataout, reply (Data-In, status), output (send queue)
 //	others:    control (PDUs without a task), tmf, nop, logout, sendtargets, quarantine (what hung devices keep)
 package iscsi

@@ -11,11 +11,13 @@ const (
 	SessionsMax = 65534
 	// ConnectionsMax is how many sessions, each with a connection or kept without one, a reactor carries.
 	ConnectionsMax = 8192
-	// PendingLoginsMax is how many connections of one reactor may be in the login phase. For a further one the oldest is closed that has not
-	// sent a whole request, or the one that has been silent for longest, if that is LoginSilence; if there is none, the new one.
+	// PendingLoginsMax is how many connections of one reactor may be in the login phase. For a further one the one is closed that has been
+	// silent for longest, if that is LoginSilence; or else one of the address with the most of them (of IPv6 the first 64 bits count),
+	// if those are more than the new one's address would have; or else the oldest that has not sent a whole request, unless its address has
+	// fewer than the new one's. If there is none, the new one is closed.
 	PendingLoginsMax = 256
-	// LoginSilence is how long a connection may pause within its login before it gives way to a new one: more than it takes an
-	// initiator and a lost segment on the way.
+	// LoginSilence is how long a connection may pause before and within its login until it gives way to any new one: more than it
+	// takes an initiator and a lost segment on the way.
 	LoginSilence = 2 * time.Second
 	// LoginTimeout is how long a connection may take from accept to the full feature phase.
 	LoginTimeout = 15 * time.Second

@@ -1,6 +1,7 @@
 package iscsi
 
 import (
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -17,8 +18,9 @@ type local struct {
 
 	logins  []*loginConn
 	conns   []*conn
-	pending int  // logins that are not ending
-	closing bool // no connection is accepted any more
+	pending int                // logins that are not ending
+	closing bool               // no connection is accepted any more
+	sources map[netip.Addr]int // scratch memory of countSources
 
 	tasks    taskPool
 	controls *control // free list
@@ -35,7 +37,7 @@ type local struct {
 }
 
 func newLocal(s *Server, r *reactor.Reactor) *local {
-	l := &local{server: s, r: r}
+	l := &local{server: s, r: r, sources: map[netip.Addr]int{}}
 	l.feed.Bind(l.feedStarved)
 	return l
 }

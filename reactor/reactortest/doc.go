@@ -10,6 +10,7 @@
 //	peer.Write(request)
 //	w.Run()
 //	reply := peer.Read()
+//	w.From(other)            // later connections come from another address
 //
 // Reactor.Call and Do, Group.Each and whatever else waits step the world until the answer is there; when nothing is left
 // to do, the clock goes on to the next timer, and without a timer the wait panics, since it would never end.

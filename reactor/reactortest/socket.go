@@ -44,12 +44,15 @@ func (s *socket) close() {
 // abort resets both directions.
 func (s *socket) abort() { s.in.reset, s.out.reset = true, true }
 
+// From says where the far ends of connections that are made from now on are; it is 192.0.2.2 until then.
+func (w *World) From(addr netip.Addr) { w.from = addr }
+
 // pair makes two ends.
 func (w *World) pair() (a, b *socket) {
 	w.ports++
 	ab, ba := &stream{window: DefaultWindow}, &stream{window: DefaultWindow}
 	here := netip.MustParseAddrPort("192.0.2.1:3260")
-	there := netip.AddrPortFrom(netip.MustParseAddr("192.0.2.2"), uint16(40000+w.ports))
+	there := netip.AddrPortFrom(w.from, uint16(40000+w.ports))
 	return &socket{in: ba, out: ab, local: here, remote: there}, &socket{in: ab, out: ba, local: there, remote: here}
 }
 

@@ -3,6 +3,7 @@ package reactortest
 import (
 	"log/slog"
 	"math/rand/v2"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -32,6 +33,7 @@ type World struct {
 	files   map[int32]*File
 	fds     int32
 	ports   int
+	from    netip.Addr // of far ends
 	fail    func(op uint8, fd int) syscall.Errno
 
 	exhausted int
@@ -50,7 +52,7 @@ func New(t testing.TB, n int) *World { return NewWithout(t, n, 0) }
 func NewWithout(t testing.TB, n int, without uring.Features) *World {
 	w := &World{
 		t: t, nanos: int64(time.Hour), Budget: iobuf.NewBudget(memory),
-		sockets: map[int32]*socket{}, files: map[int32]*File{}, fds: firstFd,
+		sockets: map[int32]*socket{}, files: map[int32]*File{}, fds: firstFd, from: netip.MustParseAddr("192.0.2.2"),
 	}
 	each := make([]reactor.Stepped, n)
 	for i := range each {

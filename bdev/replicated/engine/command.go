@@ -375,6 +375,7 @@ func (e *Engine) forceGeneration() {
 			row.Bitmap = old
 		default:
 			e.remember(&e.super.History, old)
+			row.Flags &^= RowEnding
 		}
 	}
 	e.setCurrent(e.newUUID())

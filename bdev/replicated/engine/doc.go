@@ -39,7 +39,9 @@
 //	logged   until every peer has confirmed the epoch: it has flushed it, so no power loss can take it back
 //
 // What a peer had not confirmed when its link broke is dirty. A Primary that loses a peer starts a new generation, and
-// acknowledges nothing until that is durable (M3): the peer will be recognized as the one that stayed behind.
+// acknowledges nothing until that is durable (M3): the peer will be recognized as the one that stayed behind. So does one that loses
+// the target of a resync, unless it knows that this lacks data: the target may have written down the end of the resync, of which
+// nobody hears then, and be promoted.
 //
 // # Several nodes
 //
@@ -67,7 +69,8 @@
 //	            Secondary. With mode C all that was acknowledged is on every node that did not crash; in modes A and B the
 //	            crashed Primary goes first, as in DRBD (rule 40)
 //	doubt       with the data of a source comes its doubt: towards whom it may lack last writes of a lost Primary, or have
-//	            them alone. It ends with the next resync between the two, or with the word that they are in sync
+//	            them alone. It ends with the next resync between the two, or with the word that they are in sync. A copy of
+//	            a node in doubt is compared as that node would be, so that two that only a third sees do not overwrite it in turn
 //	shown       a Primary that loses the source of its data goes on from who has the same generation or a later one
 //	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
 //	            and not what was written to disks that are gone
@@ -81,7 +84,8 @@
 //	M1  the activity log transaction, before the first write to a cold extent; what leaves the log has been flushed, on all legs
 //	    before any of them forgets it
 //	M2  bitmap pages of extents that leave the activity log, before the transaction that lets them leave
-//	    (what is marked for a third node after the write, at its loss or at the Primary's, at once)
+//	    (what is marked for a third node after the write, at its loss or at the Primary's, at once); between several nodes
+//	    the writes in them that the Primary has not called settled are marked for this, towards everybody else
 //	M3  the new generation, before the first acknowledgement that a replica has no part in; the same for a leg marked stale
 //	M4  bits are cleared on disk only after a flush of the data that they stood for
 //	M5  the target's data is flushed before the generation that says the resync is complete
@@ -127,7 +131,7 @@
 //	write read peerwrite      requests of the front end, writes of a peer
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
-//	several insync            what three nodes and more need
+//	several insync doubt      what three nodes and more need
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks

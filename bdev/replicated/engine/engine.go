@@ -100,6 +100,7 @@ func New(now int64, cfg Config, md *Loaded, out []Action) (*Engine, []Action) {
 	e.al = newActivityLog(cfg.ALSlots)
 	for i := range e.peers {
 		e.peers[i].init(i, cfg.Rows[i])
+		e.peers[i].doubtOrigin = e.ownDoubt()
 		if e.isPeer(i) {
 			e.peerCount++
 		}
@@ -260,9 +261,11 @@ func (e *Engine) blocksCovered(off uint64, n uint32) (lo, hi uint64) {
 	return lo, max(lo, hi)
 }
 
-func (e *Engine) extents(o *op) (lo, hi uint32) {
+func (e *Engine) extents(o *op) (lo, hi uint32) { return e.extentsOf(o.off, o.len) }
+
+func (e *Engine) extentsOf(off uint64, n uint32) (lo, hi uint32) {
 	s := e.cfg.ExtentShift
-	return uint32(o.off >> s), uint32((o.off + uint64(o.len) - 1) >> s)
+	return uint32(off >> s), uint32((off + uint64(n) - 1) >> s)
 }
 
 // markMissed notes that a replica lacks a range.

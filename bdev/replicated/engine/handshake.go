@@ -30,6 +30,9 @@ func (e *Engine) handshake(p *peer) {
 	if !in.several {
 		in.minePartial, in.peerPartial = takesOver(mine, theirs), takesOver(theirs, mine)
 	}
+	if in.several {
+		e.compareOrigins(p, &in)
+	}
 	follow := mine.Follows && theirs.Follows
 	in.collected = (mine.Dirty > 0 || theirs.Dirty > 0) && !follow
 	in.bothFollow = in.several && follow && mine.State.Disk == UpToDate && theirs.State.Disk == UpToDate

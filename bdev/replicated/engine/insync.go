@@ -50,7 +50,7 @@ func (e *Engine) rowInSync(row int) {
 	r := &e.super.Rows[row]
 	e.pushFormer(r.Bitmap)
 	r.Bitmap = 0
-	r.Flags &^= rowDoubt
+	e.endDoubt(row)
 	e.bits[row].clear(0, e.bits[row].bits)
 	e.writePages(func(x, _ int) bool { return x == row }, func(bool) {})
 	e.commit(nil)

@@ -185,12 +185,12 @@ func (e *Engine) recoverCrash(md *Loaded) {
 		}
 		r := &e.super.Rows[row]
 		if e.isPeer(row) && crashed {
-			r.Flags |= RowCrashed
+			e.beginDoubt(row, RowCrashed)
 		}
 		// Without the crash of a Primary only those differ that were collecting changes: rows with a bitmap generation,
 		// stale legs, and trackers.
 		if e.isPeer(row) && !crashed && e.severalPeers() {
-			r.Flags |= RowWeak // what it had of a Primary's last writes is open towards everybody
+			e.beginDoubt(row, RowWeak) // what it had of a Primary's last writes is open towards everybody
 		} else if e.isPeer(row) && !crashed && r.Bitmap == 0 {
 			continue
 		}

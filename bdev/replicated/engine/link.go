@@ -95,6 +95,10 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	if p.isTarget() {
 		e.noteShown(p)
 	}
+	row := &e.super.Rows[p.row]
+	if p.isSource() && row.Flags&RowEnding != 0 && !e.mayHaveEnded(p) {
+		row.Flags &^= RowEnding
+	}
 	p.up = false
 	p.link++
 	p.hello, p.helloSent, p.discard, p.waits = nil, false, false, false
@@ -117,7 +121,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 	}
 	e.rotating -= p.uuidWait
 	p.uuidWait, p.told = 0, 0
-	if e.role == Primary && wasMirror {
+	if e.role == Primary && (wasMirror || row.Flags&RowEnding != 0) {
 		e.rotate()
 	}
 	p.gen = 0 // from now on it may be of any, and so may this node
@@ -184,13 +188,16 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 }
 
 // needsGeneration reports a peer that is about to miss writes for the first time in this generation. What was collected within it
-// so far has come from other nodes, and does not tell who of the two goes first.
+// so far has come from other nodes, and does not tell who of the two goes first. Nor does the name of a resync that the peer may have
+// ended while the link broke (RowEnding): it has this generation then, may be promoted in it, and would overwrite whatever was
+// acknowledged here alone.
 func (e *Engine) needsGeneration(row int) bool {
 	if !e.isPeer(row) {
 		return false
 	}
 	b := e.super.Rows[row].Bitmap & uuidMask
 	first := b == 0 || b == e.super.Current&uuidMask
+	first = first || e.super.Rows[row].Flags&RowEnding != 0 && !e.peers[row].isSource()
 	return first && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend()
 }
 
@@ -228,10 +235,7 @@ func (e *Engine) rotate() {
 			if Invariants && !e.severalPeers() && p.conn == WFReportParams && p.helloSent {
 				panic("a generation ends while it is being compared")
 			}
-			e.super.Rows[i].Bitmap = old
-			if p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask {
-				e.super.Rows[i].Bitmap = p.gen
-			}
+			e.collectFrom(p, old)
 			without |= 1 << p.cfg.Node
 		case e.severalPeers() && e.mayRotate():
 			without |= 1 << p.cfg.Node
@@ -253,6 +257,26 @@ func (e *Engine) rotate() {
 		e.rotating--
 		e.recheck()
 	})
+}
+
+// collectFrom notes the generation of a peer that stays behind. One that may have ended its resync has either the name of that,
+// by which it is still known, or the generation that ends now: the history has that, behind the first two, where the start of the
+// resync is found if that did not arrive.
+func (e *Engine) collectFrom(p *peer, old uint64) {
+	row := &e.super.Rows[p.row]
+	b := row.Bitmap & uuidMask
+	h := &e.super.History
+	switch ending := row.Flags&RowEnding != 0 && b != 0 && b != old&uuidMask; {
+	case ending && p.cfg.HistoryLen > 2 && h[1] != 0:
+		keepHistory(h, old, e.collectsSince)
+	case ending:
+		e.remember(h, old) // DRBD has no more than two
+	case p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask:
+		row.Bitmap = p.gen
+	default:
+		row.Bitmap = old
+	}
+	row.Flags &^= RowEnding
 }
 
 // tellGeneration takes the peers along that are in sync, and waits for them. Generations that became durable together are told one
@@ -425,8 +449,9 @@ func (e *Engine) forgetPeerWritesKeepAcks(p *peer) {
 
 // collectForDiskless: a Primary without disk writes through this node. Its disk, should it come back, misses all of that.
 func (e *Engine) collectForDiskless(p *peer) {
-	if !e.severalPeers() && e.super.Rows[p.row].Bitmap == 0 && !e.mutated(MutDisklessNoBits) {
-		e.super.Rows[p.row].Bitmap = e.super.Current
+	row := &e.super.Rows[p.row]
+	if !e.severalPeers() && (row.Bitmap == 0 || row.Flags&RowEnding != 0) && !e.mutated(MutDisklessNoBits) {
+		e.collectFrom(p, e.super.Current)
 		e.setCurrent(e.newUUID())
 		e.rotating++
 		e.commit(func(bool) {

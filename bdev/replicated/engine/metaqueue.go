@@ -191,6 +191,7 @@ func (e *Engine) kickAL() {
 		return
 	}
 	e.meta.alBusy = true
+	e.markEvictedOpen()
 	if len(e.al.evicted) == 0 || e.mutated(MutNoBitmapBeforeAL) {
 		e.writeAL()
 		return

@@ -21,6 +21,7 @@ type peer struct {
 	told          uint64             // the last one that it was lent and has yet to store; 0 is none
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	sourceDoubt   Doubt              // of the same
+	doubtOrigin   Origin             // whose doubt towards the peer it is; see doubt.go
 	missed        bool               // it could not store a write
 
 	hold      int    // messages of the data stream wait while above zero

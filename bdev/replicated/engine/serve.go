@@ -6,6 +6,7 @@ func (e *Engine) onRSRequest(p *peer, m *Msg) {
 		e.send(p, &Msg{Type: MsgNegRSReply, Block: m.Block, Off: m.Off, Len: m.Len})
 		return
 	}
+	p.sync.asked = true
 	o := e.newOp(opServe)
 	o.peer, o.link, o.block, o.off, o.len = p.row, p.link, m.Block, m.Off, m.Len
 	o.byDigest, o.digest = m.Type == MsgCsumRequest, m.UUID

@@ -35,6 +35,9 @@ func (e *Engine) describe(p *peer, h *Hello) {
 	h.Size, h.Capacity = e.super.Size, e.cfg.Capacity
 	h.GI = e.generationFor(p)
 	h.Crashed, h.Open, h.Weak = flags&RowCrashed != 0, flags&RowOpen != 0, flags&RowWeak != 0
+	if e.severalPeers() {
+		h.Doubt = e.doubt()
+	}
 	h.Partial = e.disk == Inconsistent && e.sourceRow() == p.row
 	h.Dirty = e.bits[p.row].count
 	if e.role == Primary && e.disk == Inconsistent && e.severalPeers() {
@@ -87,60 +90,18 @@ func (e *Engine) noteSource(p *peer, base uint64) {
 		base = e.super.Rows[i].Bitmap
 		e.clearSource()
 	}
+	e.outliveDoubt()
 	for i := range e.peers {
 		switch {
 		case !e.isPeer(i) || e.super.Rows[i].Bitmap != 0:
 		case base&uuidMask != JustCreated:
 			e.super.Rows[i].Bitmap = base
 		case i != p.row:
-			e.super.Rows[i].Flags |= RowWeak // it was nothing yet, and becomes what the source is: that may have crashed
+			e.beginDoubt(i, RowWeak) // it was nothing yet, and becomes what the source is: that may have crashed
 		}
 	}
 	e.super.Rows[p.row].Flags |= RowSource
 	e.super.Rows[p.row].Bitmap = base
-}
-
-// doubt says towards whom this node may lack, or have alone, the last writes of a Primary.
-func (e *Engine) doubt() (d Doubt) {
-	for i := range e.peers {
-		if !e.isPeer(i) {
-			continue
-		}
-		node, flags := uint32(1)<<e.peers[i].cfg.Node, e.super.Rows[i].Flags
-		if flags&RowCrashed != 0 {
-			d.Crashed |= node
-		}
-		if flags&RowOpen != 0 {
-			d.Open |= node
-		}
-		if flags&RowWeak != 0 {
-			d.Weak |= node
-		}
-	}
-	return d
-}
-
-// takeOverDoubt: with the data of the source comes the doubt about it. What the source may lack, or have alone, this node lacks or
-// has now, too, and not what it was in doubt of before.
-func (e *Engine) takeOverDoubt(source *peer) {
-	d := &source.sourceDoubt
-	for i := range e.peers {
-		node := uint32(1) << e.peers[i].cfg.Node
-		if i == source.row || !e.isPeer(i) || (d.Crashed|d.Open|d.Weak)&node == 0 {
-			continue
-		}
-		r := &e.super.Rows[i]
-		r.Flags &^= rowDoubt
-		if d.Crashed&node != 0 {
-			r.Flags |= RowCrashed
-		}
-		if d.Open&node != 0 {
-			r.Flags |= RowOpen
-		}
-		if d.Weak&node != 0 {
-			r.Flags |= RowWeak
-		}
-	}
 }
 
 // clearSource forgets the source: the resync is complete, or the data has been declared good as it is.
@@ -302,7 +263,7 @@ func (e *Engine) openWritesOf(p *peer) {
 	p.open = nil
 	for i := range e.peers {
 		if q := &e.peers[i]; q != p && e.isPeer(i) {
-			e.super.Rows[i].Flags |= RowOpen
+			e.beginDoubt(i, RowOpen)
 			if q.conn >= Connected {
 				e.resetLink(q)
 			}
@@ -310,6 +271,33 @@ func (e *Engine) openWritesOf(p *peer) {
 	}
 	e.writePeerPages()
 	e.commit(nil)
+}
+
+// markEvictedOpen marks, before extents leave the activity log, the writes in them that a Primary has not called settled: after a crash
+// of this node nothing else remembers that others may lack them. A Primary with a disk keeps the extents of such writes in its own log
+// (see retire), so a log here of the same size does not lose them; one without disk has no log that would bound them. Nor can they be
+// kept in the log here until they are settled: that may need a write that waits for a place in it. What is marked stays until the
+// next resync with the peer; the least recently used extent seldom has an open write.
+func (e *Engine) markEvictedOpen() {
+	for i := range e.peers {
+		p := &e.peers[i]
+		for _, w := range p.open {
+			if e.leavesLog(w) {
+				e.markForOthers(p, w.off, w.len)
+			}
+		}
+	}
+}
+
+// leavesLog reports a write in an extent that is about to leave the activity log.
+func (e *Engine) leavesLog(w openWrite) bool {
+	lo, hi := e.extentsOf(w.off, w.len)
+	for _, x := range e.al.evicted {
+		if lo <= x && x <= hi {
+			return true
+		}
+	}
+	return false
 }
 
 // forgetOpenOf is called at the end of a resync from a peer. One that has been demoted since this node fell behind has seen the

@@ -135,6 +135,53 @@ func TestRefusedWriteKeepsTheResync(t *testing.T) {
 	}
 }
 
+// TestEvictedOpenWriteIsRemembered: writes of a Primary leave the activity log one after the other. One that the Primary has not called
+// settled is marked for the third node, and that is on disk before the log forgets it; one that is settled is not marked.
+func TestEvictedOpenWriteIsRemembered(t *testing.T) {
+	e := withPeers(t, 2)
+	e.cfg.ExtentShift, e.al = testShift+2, newActivityLog(1)
+	p := &e.peers[0]
+	p.up, p.conn, p.disk, p.role = true, Connected, Diskless, Primary
+	step := func(m *Msg) { // performs what follows, and looks at the third node's page when an extent leaves
+		out := e.Step(0, &Event{Kind: EvMessage, Peer: 0, Msg: m}, nil)
+		onDisk := uint64(0)
+		for len(out) > 0 {
+			a := out[0]
+			out = out[1:]
+			done := Event{Kind: EvMetaDone, OK: true}
+			switch a.Kind {
+			case ActLegWrite, ActLegFlush:
+				done = Event{Kind: EvLegDone, ID: a.ID, Leg: a.Leg, OK: true}
+			case ActMetaBitmap:
+				if a.Peer == 1 {
+					onDisk = a.Words[0]
+				}
+			case ActMetaAL:
+				if a.AL[0].Extent == 1 && onDisk != 1<<2 {
+					t.Errorf("extent 0 leaves the log with %#x on disk", onDisk)
+				}
+			case ActMetaSuper:
+			default:
+				continue
+			}
+			out = append(out, e.Step(0, &done, nil)...)
+		}
+	}
+	step(&Msg{Type: MsgData, Block: 1, Off: 2 << testShift, Len: 1 << testShift, Epoch: 1})
+	if e.bits[1].count != 0 {
+		t.Fatal("what the log knows is marked, too")
+	}
+	step(&Msg{Type: MsgData, Block: 2, Off: 5 << testShift, Len: 1 << testShift, Epoch: 2})
+	step(&Msg{Type: MsgSettled, Epoch: 2})
+	step(&Msg{Type: MsgData, Block: 3, Off: 9 << testShift, Len: 1 << testShift, Epoch: 3})
+	if b := e.bits[1]; !b.test(2) || b.count != 1 {
+		t.Errorf("%d blocks are marked, the first one %v", b.count, b.test(2))
+	}
+	if _, ok := e.al.index[2]; !ok || len(p.open) != 1 {
+		t.Error("the log has not moved on, or a settled write is still open")
+	}
+}
+
 // TestResyncWaitsForALentGeneration: a Primary that is a target has lent its source a generation. It ends in that one.
 func TestResyncWaitsForALentGeneration(t *testing.T) {
 	e := withPeers(t, 2)
@@ -251,22 +298,6 @@ func TestCopyOnLostDisks(t *testing.T) {
 	e.diskFailed()
 	if e.localCounts(o) {
 		t.Error("the copy on a lost disk counts")
-	}
-}
-
-// TestDoubtComesWithTheData: the source has crashed as a Primary towards node 3, and lost a Primary some of whose writes node 4 may
-// not have. Whoever has taken over its data is in the same doubt, and not in its own any more; what the source does not name stays.
-func TestDoubtComesWithTheData(t *testing.T) {
-	source, target := withPeers(t, 4), withPeers(t, 4)
-	source.super.Rows[2].Flags, source.super.Rows[3].Flags = RowCrashed|RowOutdated, RowOpen
-	target.super.Rows[1].Flags, target.super.Rows[3].Flags = RowWeak, RowWeak|RowOutdated
-	p := &target.peers[0]
-	p.sourceDoubt = source.doubt()
-	target.takeOverDoubt(p)
-	for i, want := range []uint16{0, RowWeak, RowCrashed, RowOpen | RowOutdated} {
-		if f := target.super.Rows[i].Flags; f != want {
-			t.Errorf("row %d has flags %#x, not %#x", i, f, want)
-		}
 	}
 }
 

@@ -13,6 +13,7 @@ type syncState struct {
 	filled    int64 // when credit was last topped up
 	aheadWait bool
 	leaving   bool // Ahead, and the resync is about to start
+	asked     bool // source: the target has asked for data, so it knows durably that the resync has begun
 }
 
 const (
@@ -42,7 +43,9 @@ func (e *Engine) onBitmap(p *peer, m *Msg) {
 }
 
 // startSource names the resync by a generation, durably, and then starts it. A name that a crash took would not be lost data: by rules
-// 81 and 82 everything is copied then, instead of what is marked.
+// 81 and 82 everything is copied then, instead of what is marked. But from now on the target may come to have this node's generation
+// unheard, and nobody may write alone in that (RowEnding), not even after a crash. Of several nodes a Primary begins another one
+// whenever it goes on without a peer.
 func (e *Engine) startSource(p *peer) {
 	row := &e.super.Rows[p.row]
 	old := row.Bitmap
@@ -53,6 +56,10 @@ func (e *Engine) startSource(p *peer) {
 		row.Bitmap = e.newUUID()
 	}
 	row.Flags &^= RowOutdated
+	if !e.severalPeers() {
+		row.Flags |= RowEnding
+	}
+	p.sync.asked = false
 	e.refreshHistory()
 	link := p.link
 	begin := func(bool) {
@@ -177,7 +184,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.clearSource() // in the same superblock: one that is UpToDate and has a source would show others the generation before
 	e.super.Rows[p.row].Bitmap = 0
 	e.dropForeignBitmaps(before)
-	e.super.Rows[p.row].Flags &^= rowDoubt
+	e.endDoubt(p.row)
 	e.takeOverDoubt(p)
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
@@ -243,7 +250,8 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 	row := &e.super.Rows[p.row]
 	e.pushFormer(row.Bitmap)
 	row.Bitmap = 0
-	row.Flags &^= rowDoubt
+	row.Flags &^= RowEnding
+	e.endDoubt(p.row)
 	p.disk, p.gen = UpToDate, e.super.Current
 	e.setConn(p, Connected)
 	e.commit(nil)
@@ -261,6 +269,27 @@ func (e *Engine) onSyncDone(p *peer, _ *Msg) {
 	}
 }
 
+// mayHaveEnded reports that the target of a resync from here may have all data, or may not know yet that the resync has begun. The
+// target lacks nothing that is not marked here, and more than it has acknowledged only where it was sent something.
+func (e *Engine) mayHaveEnded(p *peer) bool {
+	if !p.sync.asked {
+		return true
+	}
+	left := newBitmap(e.bits[p.row].bits, e.cfg.PageBits)
+	left.or(e.bits[p.row].words)
+	for _, o := range p.sync.serves {
+		if o.stage == 1 {
+			left.clear(e.blocksCovered(o.off, o.len))
+		}
+	}
+	for o := e.logHead; o != nil; o = o.next {
+		if (o.ackWait|o.barWait)&p.bit() != 0 {
+			left.clear(e.blocksCovered(o.off, o.len))
+		}
+	}
+	return left.count == 0
+}
+
 // abortSync ends a resync with the connection, or with the peer's disk.
 func (e *Engine) abortSync(p *peer) {
 	s := &p.sync
@@ -275,7 +304,7 @@ func (e *Engine) abortSync(p *peer) {
 			e.endServe(p, o, 0)
 		}
 	}
-	s.finishing, s.failed, s.aheadWait, s.pausePeer, s.leaving = false, false, false, false, false
+	s.finishing, s.failed, s.aheadWait, s.pausePeer, s.leaving, s.asked = false, false, false, false, false, false
 }
 
 // applyPause moves between the running and the paused states as both sides wish.

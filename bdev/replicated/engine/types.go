@@ -3,6 +3,7 @@ package engine
 // Limits.
 const (
 	ReplicasMax = 16 // peers, local legs and trackers of one volume together
+	NodesMax    = 32 // nodes are numbered from 0; masks of them have 32 bits
 	PeersMax    = 15
 	LegsMax     = 4
 )
@@ -215,8 +216,19 @@ type Msg struct {
 	Doubt Doubt
 }
 
-// Doubt names the nodes towards which a row of the sender has one of these flags. Bit n is node n.
-type Doubt struct{ Crashed, Open, Weak uint32 }
+// Doubt names the nodes towards which a row of the sender has one of these flags. Bit n is node n. Origins says, for each of
+// them, whose doubt it is.
+type Doubt struct {
+	Crashed, Open, Weak uint32
+	Origins             [NodesMax]Origin
+}
+
+// Origin is the node with whose data a doubt has come, and a mask of those from which it came, by one resync or several. Where the
+// doubt is a node's own, there are none.
+type Origin struct {
+	Node uint8
+	Way  uint32
+}
 
 // PeerState is what P_STATE says of its sender.
 type PeerState struct {
@@ -236,12 +248,13 @@ type Hello struct {
 	Size          uint64 // current size; 0 without metadata
 	Capacity      uint64 // what the local disks could hold; 0 when diskless
 	GI            GI
-	Crashed       bool // was Primary and ended without saying so, as far as this peer is concerned
-	Open          bool // lost a Primary some of whose writes the peer may not have
-	Weak          bool // ended without saying so as a Secondary: it may have lost writes that the peer has
-	Partial       bool // was taking over the data of the peer, and has not come to the end of it
-	Target        bool // is taking over the data of another node
-	Follows       bool // another node is Primary and sends it its writes
+	Crashed       bool  // was Primary and ended without saying so, as far as this peer is concerned
+	Open          bool  // lost a Primary some of whose writes the peer may not have
+	Weak          bool  // ended without saying so as a Secondary: it may have lost writes that the peer has
+	Doubt         Doubt // towards everybody; the three before are that towards the peer
+	Partial       bool  // was taking over the data of the peer, and has not come to the end of it
+	Target        bool  // is taking over the data of another node
+	Follows       bool  // another node is Primary and sends it its writes
 	Dirty         uint64
 	Shown         uint64 // generation of the lost source whose data this Primary without good data has shown; 0 is none
 	Fence         uint64
@@ -362,6 +375,7 @@ const (
 	RowOpen   // this node lost a Primary some of whose writes the peer may not have
 	RowWeak   // this node crashed as a Secondary and may lack writes that the peer has
 	RowSource // this node, Inconsistent, is taking over the peer's data; Bitmap is the generation that it was before
+	RowEnding // the peer may end, unheard, the resync that Bitmap names: then it has the generation of this node
 )
 
 // rowDoubt is what makes two nodes of the same generation differ.

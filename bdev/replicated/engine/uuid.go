@@ -82,8 +82,8 @@ func (c *compareInput) inPeerHistory(uuid uint64) bool {
 }
 
 func (c *compareInput) historiesMeet() bool {
-	if c.several && (c.mine.Bitmap != 0 && c.inPeerHistory(c.mine.Bitmap) || c.peer.Bitmap != 0 && c.mirrored().inPeerHistory(c.peer.Bitmap)) {
-		return true // the generation of the last resync came to the other by a third node
+	if c.historyLen > 2 && (c.mine.Bitmap != 0 && c.inPeerHistory(c.mine.Bitmap) || c.peer.Bitmap != 0 && c.mirrored().inPeerHistory(c.peer.Bitmap)) {
+		return true // the generation of the last resync came to the other by a third node, or in a resync of whose end this side has not heard
 	}
 	for _, h := range c.mine.History[:c.historyLen] {
 		if h != 0 && c.inPeerHistory(h) {
