@@ -46,6 +46,7 @@
 //   - Equality: replicas and legs that call themselves in sync and are quiet hold the same, at the latest when the resync
 //     ends, verify has repaired, or the volume has grown. A bit that was forgotten anywhere ends here. Every block that
 //     has changed since a tracker was reset is in it.
+//   - Legs: a node that had all of its legs in sync when it ended, and has them all, trusts them.
 //   - Copies: a write is acknowledged with min_acks copies, and the nodes that are said to have it do.
 //   - Fencing: no write of a superseded fencing epoch reaches a disk, and no accepted epoch is forgotten by a crash. Of two
 //     nodes that see each other one is Primary.

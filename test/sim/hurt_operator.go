@@ -63,7 +63,8 @@ func (s *Sim) quietPair() (primary, other *node) {
 }
 
 // crashInInvalidation spoils a block of a node, lets the operator invalidate it, and kills everybody on the way: a node that
-// comes back Inconsistent has to be copied in full.
+// comes back Inconsistent has to be copied in full. Its data counts as that of a resync that has been broken off: whatever happens to
+// the other node, the operator does not declare good what he has just thrown away.
 func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 	good, bad := s.quietPair()
 	if bad == nil {
@@ -77,7 +78,8 @@ func (s *Sim) crashInInvalidation(*node, *wire, bool) {
 	s.runFor(s.rng.Int64N(30e6))
 	s.crash(good, false)
 	s.crash(bad, false)
-	if s.start(bad); bad.eng.View().Disk != engine.Inconsistent {
+	s.start(bad)
+	if bad.partial = bad.eng.View().Disk == engine.Inconsistent; !bad.partial {
 		bad.putBack(b, was) // it is as if he had said nothing
 	}
 	s.start(good)
@@ -215,7 +217,7 @@ func (s *Sim) restart(n *node, change func()) {
 
 // forget voids what a node was to remember: its metadata has been replaced, and nothing else remembers it.
 func (n *node) forget() {
-	n.track, n.solo, n.promised, n.partial, n.missed, n.kept = nil, nil, 0, false, false, nil
+	n.track, n.solo, n.promised, n.partial, n.missed, n.kept, n.whole = nil, nil, 0, false, false, nil, nil
 }
 
 // putBack writes the copy over what is there.

@@ -25,10 +25,11 @@ type node struct {
 	failReadsUntil int64             // every other read of a leg fails
 	missed         bool              // as Primary it has acknowledged what its own disks did not get, and has not been resynced since
 	refused        bool              // its legs cannot be trusted as they are: it serves what its peers have
-	partial        bool              // in the middle of a resync, whatever happens to its engine
+	partial        bool              // in the middle of a resync, or thrown away, whatever happens to its engine
 	pulled         []version         // what was acknowledged when the last block of its resync was still missing
 	track          []version         // what its disk held when its tracker was reset; nil is not known
 	asked          map[uint64]uint64 // fencing epochs that peers want accepted, by question
+	whole          []*disk           // its legs, if all were in sync when it ended
 	promised       uint64            // highest fencing epoch that it has said yes to
 	suspends       int               // commands to suspend its I/O
 	spare          []version         // what its disks hold where the volume may grow
@@ -184,6 +185,7 @@ func (s *Sim) start(n *node) {
 	n.cfg = s.config(n)
 	md := s.load(n)
 	n.refused = md == nil
+	s.watchLegs(n, md)
 	eng, out := engine.New(s.now, n.cfg, md, nil)
 	n.eng = eng
 	n.fence, n.before = eng.View().Fence, eng.View().Disk
@@ -210,6 +212,7 @@ func (s *Sim) crash(n *node, power bool) {
 		n.track, n.solo = nil, nil // what goes back to what it was does not count as a change, nor as a promise
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
+	n.noteWhole()
 	n.eng = nil
 	n.inc++
 	n.primary = false

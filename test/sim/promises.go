@@ -2,8 +2,10 @@ package sim
 
 import (
 	"math/bits"
+	"slices"
 
 	"pollux/bdev/replicated/engine"
+	"pollux/bdev/replicated/leg"
 	"pollux/bdev/replicated/meta"
 )
 
@@ -92,6 +94,29 @@ func (s *Sim) watchStart(n *node) {
 		n.promised = v.Fence
 	default:
 		s.violate("node %d has accepted fencing epoch %d and starts with %d", n.index, n.promised, v.Fence)
+	}
+}
+
+// noteWhole keeps in mind, at the end of a node, which disks its legs are if all of them are in sync.
+func (n *node) noteWhole() {
+	n.whole = slices.Clone(n.disks)
+	for i, d := range n.disks {
+		if d.gone || !n.eng.View().Legs[i].InSync {
+			n.whole = nil
+		}
+	}
+}
+
+// watchLegs: a node that has all of its legs, and had all of them in sync when it ended, misses none. A leg of which both superblocks
+// are bad is not here.
+func (s *Sim) watchLegs(n *node, md *engine.Loaded) {
+	for _, d := range n.disks {
+		if _, err := leg.Open(d.md, d.md.size()); d.gone || err != nil {
+			return
+		}
+	}
+	if slices.Equal(n.whole, n.disks) && (md == nil || md.Missing) {
+		s.violate("node %d has all of its legs, which were in sync, and does not trust them", n.index)
 	}
 }
 

@@ -31,7 +31,7 @@
 //
 //	held     until I/O is not suspended, a replica is there to take it, and a new generation (if one is due) is durable
 //	range    overlapping writes go one after the other, in the order of arrival, on all replicas. A resync passes those that
-//	         cannot go out: they may wait for the copy that it brings
+//	         cannot go out, or that too few replicas have: they may wait for the copy that it brings. Writes never do
 //	extents  the activity log knows, durably, that this part of the disk may be written (M1)
 //	out      to all legs and to every peer that mirrors; the bits of those that do not
 //	acked    when this node's disk has it and each peer has, by its mode: A sent, B received, C written

@@ -20,28 +20,50 @@ type span struct {
 
 func (s *span) overlaps(t *span) bool { return s.start < t.end && t.start < s.end }
 
-// passes reports a copy and a write that has not gone out: the range stands still until it does.
-func (s *span) passes(t *span) bool {
-	return s.class == lockCopy && t.class == lockWrite && !t.op.logged
-}
-
 // intervalLock keeps overlapping work apart, in the order of arrival. Holders are few (the queue depth),
 // so both lists are scanned.
 //
 // Writes that hold their ranges and cannot go out may wait for what a copy is about to bring: the second copy that they need is on a
-// node that is still a target. While they are stalled, copies pass them, and then they wait for these.
+// node that is still a target. While they are stalled, copies pass them, and then they wait for these. One that has gone out and lacks
+// copies yields to them, and so do those behind it. No write passes it: it may have to go out again, and would come after what
+// has overwritten it.
 type intervalLock struct {
-	held    []span
-	waiting []span
-	stalled bool
-	passed  bool // copies may hold what writes hold, too
+	held     []span
+	waiting  []span
+	stalled  bool
+	yielding int  // writes that have gone out and lack copies
+	passed   bool // copies may hold what writes hold, too
 }
 
 func (l *intervalLock) conflicts(s, t *span) bool {
-	if !s.overlaps(t) || !s.class.conflicts(t.class) {
+	return s.overlaps(t) && s.class.conflicts(t.class) && !l.passes(s, t) && !l.passes(t, s)
+}
+
+// passes reports a copy that does not wait for a write: the range stands still until that one goes out, or since it has.
+func (l *intervalLock) passes(s, t *span) bool {
+	switch {
+	case s.class != lockCopy || t.class != lockWrite:
 		return false
+	case t.op.logged:
+		return t.op.yields
 	}
-	return !l.stalled || !s.passes(t) && !t.passes(s)
+	return l.stalled || l.yielding > 0
+}
+
+// yield lets copies pass a write that has gone out, and appends those who hold their ranges now to granted.
+func (l *intervalLock) yield(o *op, granted []*op) []*op {
+	o.yields = true
+	l.yielding++
+	l.passed = true
+	return l.grant(granted)
+}
+
+// insist ends that: the write goes out again, or has ended.
+func (l *intervalLock) insist(o *op) {
+	if o.yields {
+		o.yields = false
+		l.yielding--
+	}
 }
 
 // acquire takes the range of o or queues o; it reports whether o holds it now.
@@ -57,6 +79,7 @@ func (l *intervalLock) acquire(o *op, class lockClass) bool {
 
 // release gives the range of o back, or withdraws o from the queue, and appends those who hold theirs now to granted.
 func (l *intervalLock) release(o *op, granted []*op) []*op {
+	l.insist(o)
 	l.held = removeSpan(l.held, o)
 	l.waiting = removeSpan(l.waiting, o)
 	return l.grant(granted)
@@ -83,7 +106,7 @@ func (l *intervalLock) mayGoOut(o *op) bool {
 		return true
 	}
 	may, s := true, span{o.off, o.off + uint64(o.len), lockWrite, o}
-	l.passed = l.stalled
+	l.passed = l.stalled || l.yielding > 0
 	for i := range l.held {
 		if t := &l.held[i]; t.class == lockCopy {
 			l.passed = true

@@ -43,6 +43,7 @@ type op struct {
 	digest       uint64
 
 	locked, inAL       bool
+	yields             bool // it has gone out and lacks copies: what brings them passes it
 	localDone, localOK bool
 	completed, logged  bool
 	freed              bool
@@ -147,6 +148,16 @@ func (e *Engine) unlock(o *op) {
 	e.moved = e.moved || o.class == lockCopy && e.parked.len() > 0
 	first := len(e.granted)
 	e.granted = e.lock.release(o, e.granted)
+	e.laterGranted(first)
+}
+
+// yieldRange lets copies pass a write that has gone out and waits for another replica to have it.
+func (e *Engine) yieldRange(o *op) {
+	if !o.locked || o.yields {
+		return
+	}
+	first := len(e.granted)
+	e.granted = e.lock.yield(o, e.granted)
 	e.laterGranted(first)
 }
 

@@ -30,6 +30,30 @@ func TestIntervalLockPeersPassOneAnother(t *testing.T) {
 	}
 }
 
+// TestOnlyCopiesPassAYieldingWrite: a write that has gone out and lacks copies lets copies pass, in front of the writes behind it,
+// which stay there.
+func TestOnlyCopiesPassAYieldingWrite(t *testing.T) {
+	var l intervalLock
+	out, waits, copies := &op{len: 8, logged: true}, &op{off: 4, len: 8}, &op{len: 12}
+	if !l.acquire(out, lockWrite) || l.acquire(waits, lockWrite) || l.acquire(copies, lockCopy) {
+		t.Fatal("something passes a write that has gone out")
+	}
+	if got := l.yield(out, nil); len(got) != 1 || got[0] != copies {
+		t.Fatalf("granted to %d operations", len(got))
+	}
+	out.logged = false
+	l.insist(out) // it goes out again
+	if l.mayGoOut(out) || l.acquire(&op{len: 8}, lockCopy) {
+		t.Fatal("a write goes out under a copy, or another one passes")
+	}
+	if got := l.release(copies, nil); len(got) != 0 || !l.mayGoOut(out) {
+		t.Fatalf("released to %d operations", len(got))
+	}
+	if got := l.release(out, nil); len(got) != 1 || got[0] != waits || l.yielding != 0 {
+		t.Fatalf("released to %d operations, %d yield", len(got), l.yielding)
+	}
+}
+
 // TestCopiesPassStalledWrites: a copy does not wait for writes that cannot go out, neither for the one that holds the range nor for
 // those behind it; they wait for the copy when they can.
 func TestCopiesPassStalledWrites(t *testing.T) {

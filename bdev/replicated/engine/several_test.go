@@ -389,25 +389,42 @@ func TestSecondCopyOnALostPeer(t *testing.T) {
 	}
 }
 
-// TestResentWriteHoldsItsRange: a write that had given its range up, to wait for a second copy, is sent again when the first is lost.
-func TestResentWriteHoldsItsRange(t *testing.T) {
+// TestResentWriteKeepsItsPlace: a Primary without disk sends a write to a peer whose disk has just failed, so that the copy there does
+// not count, and then loses the peer. A later write of the same block has waited for it all the time, goes out after it and
+// is not overwritten by it.
+func TestResentWriteKeepsItsPlace(t *testing.T) {
 	e := withPeers(t, 1)
-	e.role, e.suspended = Primary, true
-	for _, gaveUp := range []bool{false, true} {
-		o := e.newOp(opWrite)
-		o.off, o.len = 0, 1<<testShift
-		if !e.lockRange(o, lockWrite) {
-			t.Fatal("the range is not free")
+	e.role, e.open, e.disk, e.cfg.OnNoData = Primary, true, Diskless, SuspendIO
+	p := &e.peers[0]
+	connect := func() {
+		p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, Secondary, e.super.Current
+	}
+	sent := func(out []Action) (ids, data []uint64) {
+		for _, a := range out {
+			if a.Kind == ActSend && a.Msg.Type == MsgData {
+				ids, data = append(ids, a.Msg.Block), append(data, a.Msg.Data.(uint64))
+			}
 		}
-		e.logAppend(o)
-		if gaveUp {
-			e.unlock(o)
-		}
-		e.foundNoReplica(o)
-		drain(t, e, e.Step(0, &Event{Kind: EvTick}, nil))
-		if len(e.lock.held) != 1 || e.lock.held[0].op != o {
-			t.Errorf("gave its range up %v: ranges held %v", gaveUp, e.lock.held)
-		}
-		e.unlock(o)
+		return ids, data
+	}
+	write := func(n uint64) []Action {
+		return e.Step(0, &Event{Kind: EvWrite, ID: n, Len: 1 << testShift, Data: n}, nil)
+	}
+	connect()
+	ids, _ := sent(write(1))
+	if _, data := sent(write(2)); len(ids) != 1 || len(data) != 0 {
+		t.Fatalf("%d writes went out, then %v", len(ids), data)
+	}
+	p.disk = Diskless
+	e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgWriteAck, Block: ids[0], Len: 1 << testShift}}, nil)
+	e.Step(0, &Event{Kind: EvLinkDown}, nil)
+	connect()
+	ids, data := sent(e.Step(0, &Event{Kind: EvTick}, nil))
+	if len(data) != 1 || data[0] != 1 {
+		t.Fatalf("writes %v go out again", data)
+	}
+	out := e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgWriteAck, Block: ids[0], Len: 1 << testShift}}, nil)
+	if _, data = sent(out); len(data) != 1 || data[0] != 2 {
+		t.Errorf("writes %v follow", data)
 	}
 }

@@ -272,7 +272,8 @@ func (e *Engine) tryComplete(o *op) {
 		}
 		// The resync that brings the missing copy has to read this range, and others need the activity log. What the
 		// missing replicas lack is in their bitmaps. No acknowledgement closes the epoch, so that the others confirm it now.
-		e.unlock(o)
+		// Later writes wait behind it: without a disk it is sent again if those who have it are lost.
+		e.yieldRange(o)
 		if o.barWait == 0 {
 			e.putExtents(o)
 		} else if o.epoch == e.epoch {
@@ -368,11 +369,8 @@ func (e *Engine) foundNoReplica(o *op) {
 	o.localDone, o.localOK, o.failedLocal = false, false, false
 	o.legsOK, o.legsBad = 0, 0
 	e.putExtents(o)
-	e.later(func() { // it waits for a replica, with its range: it gave that up if it had waited for a second copy
-		if e.lockRange(o, lockWrite) {
-			e.writeLocked(o)
-		}
-	})
+	e.lock.insist(o)
+	e.later(func() { e.writeLocked(o) }) // it still holds its range, and waits for a replica
 }
 
 // onWriteAck is the answer to one mirrored write.

@@ -14,5 +14,6 @@
 //
 // Encode gives the pages of one metadata action for one leg, in order: each has to be durable before the next is written, and
 // the last one before the engine hears of the end. Before a leg is added again (engine.CmdLegAdd), the host opens its
-// metadata anew, or creates it if the disk is another one, and puts it into the Set.
+// metadata anew, or creates it if the disk is another one, and puts it into the Set. Every superblock says which disks all the legs
+// are, as the Set knows them, so that after a crash any leg that is in sync will do to start from.
 package leg

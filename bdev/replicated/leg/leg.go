@@ -51,12 +51,15 @@ func Open(disk meta.Disk, size int64) (*Leg, error) {
 
 // Set is the legs of one node, with nil for those that are not here.
 type Set struct {
-	Legs []*Leg
-	cfg  *engine.Config
+	Legs  []*Leg
+	cfg   *engine.Config
+	known []meta.UUID // the disk that the volume takes for each leg, whether it is here or not
 }
 
 // NewSet joins the legs of a node.
-func NewSet(legs []*Leg, cfg *engine.Config) *Set { return &Set{legs, cfg} }
+func NewSet(legs []*Leg, cfg *engine.Config) *Set {
+	return &Set{Legs: legs, cfg: cfg, known: make([]meta.UUID, len(legs))}
+}
 
 // Seq counts the writes of the leg's superblock: of two legs that have gone separate ways, it says which was written more.
 func (l *Leg) Seq() uint64 { return l.store.Super.Seq }
@@ -68,7 +71,8 @@ func (s *Set) Encode(n int, a *engine.Action, put func(off int64, p *meta.Page))
 	switch a.Kind {
 	case engine.ActMetaSuper:
 		l.takeSuper(a.Super)
-		s.name(l, func(row int) bool { return a.Super.Rows[row].Flags&engine.RowFullSync != 0 })
+		s.know(func(row int) bool { return a.Super.Rows[row].Flags&engine.RowFullSync != 0 })
+		s.name(l)
 		first, second := l.store.NextSuper(&p)
 		put(first, &p)
 		put(second, &p)
@@ -106,8 +110,9 @@ func (s *Set) Join(n int, l *Leg) (isNew bool) {
 
 // Introduce makes the legs of a new volume known to one another.
 func (s *Set) Introduce() error {
+	s.know(func(int) bool { return true })
 	for _, l := range s.Legs {
-		s.name(l, func(int) bool { return true })
+		s.name(l)
 		if err := l.store.WriteSuper(); err != nil {
 			return err
 		}
@@ -115,13 +120,22 @@ func (s *Set) Introduce() error {
 	return nil
 }
 
-// name writes into a leg's superblock which disks the legs of some rows are. A new disk is only named by a superblock that
-// also says that everything has to be copied to it, or that comes after the bitmap that says so.
-func (s *Set) name(l *Leg, pick func(row int) bool) {
-	for i, other := range s.Legs {
-		if row := s.cfg.LegRow + i; other != nil && pick(row) {
-			l.store.Super.Peers[row].Node = other.store.Super.Node
+// know takes the disks that are here for the legs of some rows. A new disk only becomes known with a superblock that also says
+// that everything has to be copied to it, or that comes after the bitmap that says so.
+func (s *Set) know(pick func(row int) bool) {
+	for i, l := range s.Legs {
+		if l != nil && pick(s.cfg.LegRow+i) {
+			s.known[i] = l.store.Super.Node
 		}
+	}
+}
+
+// name writes into a leg's superblock which disks the legs are: all of them, since the leg may be a new one that has never heard of
+// the others, or may have been away when another was replaced. Once it is in sync it may be the one to start from, and whom it
+// does not know it takes to be missing.
+func (s *Set) name(l *Leg) {
+	for i, disk := range s.known {
+		l.store.Super.Peers[s.cfg.LegRow+i].Node = disk
 	}
 }
 

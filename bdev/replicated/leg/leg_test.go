@@ -198,6 +198,30 @@ func TestJoin(t *testing.T) {
 	}
 }
 
+// TestANewLegKnowsTheOthers: once everything has been copied to a disk that was put in while the volume ran, the next start may be
+// from its superblock, which must not take the leg that was there all the time for a stranger.
+func TestANewLegKnowsTheOthers(t *testing.T) {
+	for replaced := range 2 {
+		w := newWorld(t)
+		s := w.super(10)
+		w.perform(3, engine.Action{Kind: engine.ActMetaSuper, Super: s})
+		clear(w.disks[replaced])
+		if !w.set.Join(replaced, w.create(replaced, 9, true)) {
+			t.Errorf("leg %d is another disk, and is taken for the old one", replaced)
+		}
+		s.Seq, s.LegGen, s.LegPast[0] = 11, 0x99, 2
+		s.Rows[legRow+replaced] = engine.Row{Bitmap: 2, Flags: engine.RowStale | engine.RowFullSync}
+		w.perform(3, engine.Action{Kind: engine.ActMetaSuper, Super: s})
+		s.Seq, s.Rows[legRow+replaced] = 12, engine.Row{} // everything has been copied
+		w.perform(3, engine.Action{Kind: engine.ActMetaSuper, Super: s})
+		s.Seq = 13
+		w.perform(1<<replaced, engine.Action{Kind: engine.ActMetaSuper, Super: s}) // a crash keeps it from the other leg
+		if md := w.mustLoad(); md.Super.Seq != 13 || md.Up != 3 || md.Stale != 0 || md.Missing {
+			t.Errorf("leg %d was replaced: %+v", replaced, md)
+		}
+	}
+}
+
 func TestNoLegIsRefused(t *testing.T) {
 	w := newWorld(t)
 	for _, d := range w.disks {

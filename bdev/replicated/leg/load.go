@@ -29,9 +29,13 @@ func (s *Set) Load() (*engine.Loaded, error) {
 			s.checkName(md, best, i)
 		}
 	}
+	for i := range s.known {
+		s.known[i] = s.Legs[best].store.Super.Peers[s.cfg.LegRow+i].Node
+	}
+	s.know(func(int) bool { return true })
 	for _, l := range s.Legs {
 		if l != nil {
-			s.name(l, func(int) bool { return true })
+			s.name(l)
 		}
 	}
 	s.loadLog(md, best)
