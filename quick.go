@@ -81,7 +81,7 @@ func (t *target) quickDevice(ctx context.Context, q quickLUN) (name, what string
 		})
 		return quickMallocName, fmt.Sprintf("%d MiB of memory", q.size>>20), err
 	}
-	created, err := aio.CreateFile(q.file, q.size)
+	created, err := aio.CreateFile(ctx, q.file, q.size)
 	if err != nil {
 		return "", "", err
 	}

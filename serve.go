@@ -67,15 +67,23 @@ func serve(flags serveFlags, logging *rpc.Logging, log *slog.Logger, std stdio) 
 	return t.stop()
 }
 
-// start brings the target to where it serves: the RPC socket first, so that clients may configure while it waits.
+// start brings the target to where it serves: the RPC socket first, so that clients may configure while it waits. When ctx ends nothing that
+// is being made waits for its device any longer, so that start returns soon, without an error.
 func start(ctx context.Context, t *target, flags serveFlags, std stdio) error {
+	context.AfterFunc(ctx, t.registry.Ending)
 	if err := t.rpc.Listen(flags.socket); err != nil {
 		return err
 	}
+	err := begin(ctx, t, flags, std)
+	if ctx.Err() != nil {
+		return nil // stopped before it had begun
+	}
+	return err
+}
+
+// begin makes what the configuration and the flags say.
+func begin(ctx context.Context, t *target, flags serveFlags, std stdio) error {
 	if err := configure(ctx, t, flags); err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped before it had begun
-		}
 		return err
 	}
 	if !flags.quick.wanted() {

@@ -180,6 +180,22 @@ func TestLoadConfigStopsAtFailure(t *testing.T) {
 	sh.expectCalls(t, "init", "create a", "create a", "create b")
 }
 
+// TestLoadConfigStopsAtTheEnd: when nobody wants the configuration any more the next call is not made, whatever errors are ignored.
+func TestLoadConfigStopsAtTheEnd(t *testing.T) {
+	sh := newShelf()
+	ctx, cancel := context.WithCancel(t.Context())
+	Handle(sh.Server, Runtime, "thing_end", func(context.Context, None) (None, error) {
+		cancel()
+		return None{}, errors.New("the target is ending")
+	})
+	err := sh.loadConfig(ctx, []byte(`{"subsystems":[{"subsystem":"thing","config":[`+
+		`{"method":"thing_end"},{"method":"thing_create","params":{"name":"a"}}]}]}`), LoadOptions{IgnoreErrors: true})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	sh.expectCalls(t, "init")
+}
+
 func TestLoadConfigInRuntime(t *testing.T) {
 	sh := newShelf()
 	if err := sh.StartInit(t.Context()); err != nil {

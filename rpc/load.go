@@ -110,6 +110,9 @@ func (s *Server) callAll(ctx context.Context, state State, entries []loadEntry, 
 		if e.method.states&state == 0 {
 			continue
 		}
+		if err := ctx.Err(); err != nil {
+			return e.fail(err)
+		}
 		_, err := s.run(ctx, e.method, e.params)
 		switch {
 		case err == nil:

@@ -14,8 +14,15 @@
 // A file is locked (flock) while it is a device. What a killed process had in flight holds its lock: a successor that writes before
 // such a write has ended might find its own, acknowledged write undone.
 //
+// # Disks that hang
+//
+// Whatever asks the kernel about a file may wait for ever, on a disk or a server that hangs. A create, a rescan and the making of a new file
+// therefore wait on a goroutine of their own, hold no lock meanwhile, and answer bdev.ErrUnanswered after OpenTimeout or SyncTimeout, or at
+// once when the target begins to end. What the kernel answers later is closed and becomes no device. Until then a thread of the process is
+// gone, so there are at most openingsMax, and neither such a file nor the size of such a device is asked for twice.
+//
 // # Files
 //
-// aio.go makes, deletes and rescans devices; open.go opens files and finds out what they can do; queue.go is the data plane, with
+// aio.go makes, deletes and rescans devices; opening.go has the kernel open files in time; open.go opens them and finds out what they can do; queue.go is the data plane, with
 // transfer.go for what the kernel does in several goes; pool.go is the threads; status.go translates errors; rpc.go the methods.
 package aio

@@ -164,10 +164,10 @@ func TestLiveFile(t *testing.T) {
 
 func testLiveFile(t *testing.T, name string, without uring.Features, blockSize uint32) {
 	const size = 1 << 20
-	if created, err := CreateFile(name, size); err != nil || !created {
+	if created, err := CreateFile(t.Context(), name, size); err != nil || !created {
 		t.Fatalf("create: %v %v", created, err)
 	}
-	if created, err := CreateFile(name, 5); err != nil || created {
+	if created, err := CreateFile(t.Context(), name, 5); err != nil || created {
 		t.Fatalf("create again: %v %v", created, err)
 	}
 	l := newLive(t, without)
@@ -238,7 +238,7 @@ func liveSeek(t *testing.T, c *liveClient, blockSize uint32, size uint64) {
 // TestLiveUnmapFrees: a hole takes no room.
 func TestLiveUnmapFrees(t *testing.T) {
 	name := path(t, "")
-	if _, err := CreateFile(name, 1<<20); err != nil {
+	if _, err := CreateFile(t.Context(), name, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	l := newLive(t, 0)
@@ -267,7 +267,7 @@ func TestLiveUnmapFrees(t *testing.T) {
 // TestLiveRescan: the device follows its file.
 func TestLiveRescan(t *testing.T) {
 	name := path(t, "")
-	if _, err := CreateFile(name, 1<<20); err != nil {
+	if _, err := CreateFile(t.Context(), name, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	l := newLive(t, 0)
@@ -326,7 +326,7 @@ func TestCreateErrors(t *testing.T) {
 // TestFileIsLocked: a file is one device's, or many read-only ones'.
 func TestFileIsLocked(t *testing.T) {
 	name := path(t, "")
-	if _, err := CreateFile(name, 1<<20); err != nil {
+	if _, err := CreateFile(t.Context(), name, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	hold := func(readOnly bool) (*file, error) {

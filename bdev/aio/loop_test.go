@@ -19,7 +19,7 @@ func loopDevice(t *testing.T, sectorSize, size int) string {
 		t.Skip("needs root for a loop device")
 	}
 	backing := path(t, "")
-	if _, err := CreateFile(backing, uint64(size)); err != nil {
+	if _, err := CreateFile(t.Context(), backing, uint64(size)); err != nil {
 		t.Fatal(err)
 	}
 	out, err := exec.Command("losetup", "--find", "--show", "--sector-size", strconv.Itoa(sectorSize), backing).Output()
@@ -120,7 +120,7 @@ func TestLiveFullDisk(t *testing.T) {
 
 func fillDisk(t *testing.T, name string, blockSize uint32) {
 	const chunk = 256 << 10
-	if _, err := CreateFile(name, 64<<20); err != nil {
+	if _, err := CreateFile(t.Context(), name, 64<<20); err != nil {
 		t.Fatal(err)
 	}
 	l := newLive(t, 0)

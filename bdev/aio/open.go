@@ -1,6 +1,7 @@
 package aio
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -233,12 +234,24 @@ func (f *file) takesDirect() bool {
 	return sector <= uint64(f.blockSize)
 }
 
-// CreateFile makes a sparse file of size bytes, durably, unless there is one.
-func CreateFile(path string, size uint64) (created bool, err error) {
-	return createFile(path, size, unix.Fsync)
+// CreateFile makes a sparse file of size bytes, durably, unless there is one. It waits no longer than SyncTimeout and until ctx ends; with
+// bdev.ErrUnanswered, or ctx's error, the file may be there or come later.
+func CreateFile(ctx context.Context, path string, size uint64) (created bool, err error) {
+	return createInTime(ctx, path, func() (bool, error) { return createFile(path, size, unix.Fsync) })
 }
 
-// createFile is CreateFile with another fsync.
+// createInTime is create in the time of CreateFile.
+func createInTime(ctx context.Context, path string, create func() (created bool, err error)) (created bool, err error) {
+	ctx, cancel := within(ctx, SyncTimeout)
+	defer cancel()
+	created, err = inTime(ctx, create)
+	if errors.Is(err, bdev.ErrUnanswered) {
+		return false, fmt.Errorf("create %s: %w: the disk or its server hangs: see to it", path, err)
+	}
+	return created, err
+}
+
+// createFile is CreateFile with another fsync, and waits as long as it takes.
 func createFile(path string, size uint64, fsync func(fd int) error) (created bool, err error) {
 	if _, err := os.Stat(path); err == nil {
 		return false, nil

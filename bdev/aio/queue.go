@@ -4,7 +4,6 @@ import (
 	"errors"
 	"math/bits"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -34,11 +33,13 @@ type backend struct {
 	failed atomic.Bool
 	blocks atomic.Uint64 // the size; written by the control plane, read by seeks
 
-	syncTimeout time.Duration
+	looking chan struct{} // has the one that looks at the size
 }
 
 func newBackend(f *file) *backend {
-	b := &backend{file: f, shift: uint8(bits.TrailingZeros32(f.blockSize)), pool: newPool(), syncTimeout: SyncTimeout}
+	b := &backend{
+		file: f, shift: uint8(bits.TrailingZeros32(f.blockSize)), pool: newPool(), looking: make(chan struct{}, 1),
+	}
 	b.blocks.Store(f.size >> b.shift)
 	return b
 }

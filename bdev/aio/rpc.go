@@ -24,10 +24,10 @@ func (p *createParams) SetDefaults() { p.Fallocate = true }
 // Register adds the module's methods to s.
 func (m *Module) Register(s *rpc.Server) {
 	rpc.Handle(s, rpc.Runtime, "bdev_aio_create", func(_ context.Context, p createParams) (string, error) {
-		return p.Name, m.Create(Options{
+		return p.Name, bdev.Busy(m.Create(Options{
 			Name: p.Name, Filename: p.Filename, BlockSize: p.BlockSize, ReadOnly: p.ReadOnly, Fallocate: p.Fallocate,
 			UUID: p.UUID.Bytes(),
-		})
+		}))
 	}, "construct_aio_bdev").Waits().
 		Help("Make a block device of a file or of a block device of the kernel.")
 	bdev.HandleDelete(s, "bdev_aio_delete", m.Delete, "delete_aio_bdev").
