@@ -9,7 +9,8 @@
 // A run (run.go) begins with a first Primary: promoted by force, or after the operator has said that the disks are equal, or
 // two of them before they have ever met. Then come rounds, each some work of the front end and one trouble: hurt.go has the
 // table of them, hurt_resync.go those around a resync, hurt_loss.go those after a loss, hurt_rules.go those
-// that are there for one rule, hurt_operator.go what an operator does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
+// that are there for one rule, hurt_switches.go those of them that happen only with -only and in TestMutations, hurt_operator.go what an
+// operator does (with ops.go, his ordinary commands), legs.go those of several local disks and rot.go what disks spoil. At last all
 // faults end, and everything has to become equal in bounded time (recover.go).
 //
 // sim.go is the clock and what a seed chooses; disk.go, metadata.go and net.go are the world; node.go is the host of an

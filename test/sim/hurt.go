@@ -8,7 +8,7 @@ import (
 )
 
 // trouble is one thing that can go wrong, or that the operator can do. n, w and power are chosen by chance; not every
-// trouble needs them.
+// trouble needs them. One of weight 0 happens only where there is nothing else (Sim.Only).
 type trouble struct {
 	name   string
 	weight int
@@ -60,6 +60,15 @@ func init() { // the functions reach the table through Sim.hurt
 		{"loss of metadata on a leg", 1, (*Sim).loseMetadataWrites, func(p *profile) bool { return hasLegs(p) && p.eio == 0 }},
 		{"leg back in a resync", 1, (*Sim).legBackInResync, func(p *profile) bool { return hasLegs(p) && p.power }},
 		{"new metadata", 1, (*Sim).recreateStranger, splits},
+		// From hurt_switches.go:
+		{"writes alone after a resync", 0, (*Sim).aloneAfterResync, func(p *profile) bool { return p.nodes == 2 && p.lossy }},
+		{"crash with a diskless Primary", 0, (*Sim).crashWithDisklessPrimary, func(p *profile) bool { return p.nodes > 2 && p.diskless }},
+		{"crash in a chain", 0, (*Sim).crashInAChain, func(p *profile) bool { return p.nodes > 2 && p.eio == 0 && !p.rot }},
+		{"resize without a Primary", 0, (*Sim).resizeWithoutPrimary, dropsChanges},
+		{"Ahead after a resync", 0, (*Sim).aheadAfterResync, func(p *profile) bool { return p.nodes == 2 && p.pullAhead && p.mode == engine.ModeA }},
+		{"source becomes a target", 0, (*Sim).sourceBecomesTarget, func(p *profile) bool { return p.nodes > 2 }},
+		{"unnoticed crash of a Primary", 0, (*Sim).unnoticedCrash, func(p *profile) bool { return p.nodes > 2 }},
+		{"long away", 0, (*Sim).longAway, func(p *profile) bool { return p.nodes == 3 }},
 	}
 }
 
@@ -68,10 +77,18 @@ func fences(p *profile) bool     { return p.fencing }
 func losesPower(p *profile) bool { return p.power }
 func hasLegs(p *profile) bool    { return slices.Max(p.legs[:p.nodes]) > 1 }
 
-// weightIn is how often a trouble happens in the world of a seed.
+// dropsChanges reports two nodes of which one gives up its changes if both have some and none is Primary.
+func dropsChanges(p *profile) bool {
+	return p.nodes == 2 && !p.splitBrain && p.afterSB[0] != engine.PolicyDisconnect
+}
+
+// weightIn is how often a trouble happens in the world of a seed. Alone it always does.
 func (s *Sim) weightIn(t *trouble) int {
 	if t.fits != nil && !t.fits(&s.prof) || s.Only != "" && s.Only != t.name {
 		return 0
+	}
+	if s.Only != "" {
+		return max(1, t.weight)
 	}
 	return t.weight
 }

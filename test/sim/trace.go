@@ -43,6 +43,18 @@ func msgString(m *engine.Msg) string {
 		h := m.Hello
 		t += fmt.Sprintf(" GI %x %x %x crashed %v open %v weak %v target %v follows %v dirty %d %v", h.GI.Current, h.GI.Bitmap, h.GI.History[:4],
 			h.Crashed, h.Open, h.Weak, h.Target, h.Follows, h.Dirty, h.State)
+		t += doubtString(&h.Doubt)
+	}
+	return t + doubtString(&m.Doubt)
+}
+
+// doubtString lists the nodes that a doubt names: what it is, whose, and by way of whom it came.
+func doubtString(d *engine.Doubt) (t string) {
+	for node, o := range d.Origins {
+		flags := d.Crashed>>node&1 | d.Open>>node&1<<1 | d.Weak>>node&1<<2
+		if flags != 0 {
+			t += fmt.Sprintf(" [%03b towards n%d of n%d by %b]", flags, node, o.Node, o.Way)
+		}
 	}
 	return t
 }

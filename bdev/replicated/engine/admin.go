@@ -234,7 +234,7 @@ func (e *Engine) mayResize(size uint64) Err {
 	if size == 0 || size == e.super.Size || size > e.cfg.Capacity || !e.hasDisk() {
 		return ErrRange
 	}
-	if e.disk != UpToDate || e.role != Primary {
+	if e.disk != UpToDate || e.role != Primary && !e.mutated(MutSecondaryResizes) {
 		return ErrState
 	}
 	for i := range e.peers {

@@ -10,6 +10,11 @@ package engine
 // soon as node 1 is a copy of node 0: while nodes 0 and 2 do not see each other, node 1 would be resynced from one and from the
 // other, without end. As it is, the better one of nodes 0 and 2 is the source, and by way of node 1 the other becomes its copy.
 //
+// The same goes for a node that is in no doubt towards the copy itself, since the two have been equal before that became a copy of
+// another: its doubt towards the other says whose data it has. Say that all are in doubt, node 0 has become a copy of node 2, and node 2
+// of node 1 after that, and nodes 0 and 1 do not see each other. Between nodes 0 and 2 the order of nodes 2 and 1 counts, as it did
+// between these. If node 0 compared what it has as its own, it would be before node 1 while node 1 is before node 2.
+//
 // What a node was in doubt of before it took over other data stays in its rows unless the source names it, for the comparison with that
 // peer. The data that it has since is not in that doubt: it is neither passed on nor counts for others.
 //
@@ -92,10 +97,22 @@ func (e *Engine) endDoubt(row int) {
 // about reports a doubt towards a node.
 func (d *Doubt) about(node int) bool { return (d.Crashed|d.Open|d.Weak)>>node&1 != 0 }
 
-// origin says whose doubt towards a node it is, or would be.
-func (d *Doubt) origin(own, towards int) Origin {
-	if d.about(towards) {
-		return d.Origins[towards]
+// origin says whose doubt towards a peer it is, or would be. If there is none towards the peer, what counts is that towards the nodes
+// from which the peer has its own data, if these are any: theirs is the peer's doubt.
+func (d *Doubt) origin(own, peer int, theirs *Doubt) Origin {
+	if d.about(peer) {
+		return d.Origins[peer]
+	}
+	if theirs.about(own) {
+		from := theirs.Origins[own]
+		if d.about(int(from.Node)) {
+			return d.Origins[from.Node]
+		}
+		for node := range NodesMax {
+			if from.Way>>node&1 != 0 && d.about(node) {
+				return d.Origins[node]
+			}
+		}
 	}
 	return Origin{Node: uint8(own)}
 }
@@ -112,7 +129,7 @@ func (d *Doubt) add(nodes uint32, crashed, open, weak *bool) {
 // data of either.
 func (e *Engine) compareOrigins(p *peer, in *compareInput) {
 	mine, theirs := &p.sent.Doubt, &p.hello.Doubt
-	myOrigin, peerOrigin := mine.origin(e.cfg.Node, p.cfg.Node), theirs.origin(p.cfg.Node, e.cfg.Node)
+	myOrigin, peerOrigin := mine.origin(e.cfg.Node, p.cfg.Node, theirs), theirs.origin(p.cfg.Node, e.cfg.Node, mine)
 	if myOrigin.Way|peerOrigin.Way == 0 {
 		return
 	}

@@ -30,7 +30,10 @@ func (e *Engine) handshake(p *peer) {
 	if !in.several {
 		in.minePartial, in.peerPartial = takesOver(mine, theirs), takesOver(theirs, mine)
 	}
-	if in.several {
+	if e.mutated(MutForgetPartial) {
+		in.minePartial, in.peerPartial = false, false
+	}
+	if in.several && !e.mutated(MutDoubtOwnRow) {
 		e.compareOrigins(p, &in)
 	}
 	follow := mine.Follows && theirs.Follows

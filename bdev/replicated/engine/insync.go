@@ -17,8 +17,10 @@ func (e *Engine) tellInSync(p *peer) {
 // compared when its end is noticed.
 func (e *Engine) onInSync(p *peer, m *Msg) {
 	q := e.peerOfNode(int(m.Count))
-	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected ||
-		q.role == Primary || e.hasOpenOfOther(p) {
+	if p.conn != Connected || e.disk != UpToDate || m.UUID&uuidMask != e.super.Current&uuidMask || q == nil || q.conn > Connected {
+		return
+	}
+	if (q.role == Primary || e.hasOpenOfOther(p)) && !e.mutated(MutInSyncWithOpen) {
 		return
 	}
 	e.rowInSync(q.row)

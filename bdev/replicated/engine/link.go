@@ -314,7 +314,7 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 		e.exposed = m.UUID
 	}
 	if e.hasDisk() && e.disk == UpToDate && p.conn >= Connected && !p.isTarget() && e.role == Secondary {
-		if m.Count>>e.cfg.Node&1 != 0 {
+		if m.Count>>e.cfg.Node&1 != 0 && !e.mutated(MutLeftOutFollows) {
 			// It has gone on without this node, which is not Behind: the Primary was a target and has ended its resync and gone
 			// Ahead, and the word of that end comes by the other stream. With that generation this node would pass for equal.
 			e.resetLink(p)

@@ -191,7 +191,9 @@ func (e *Engine) kickAL() {
 		return
 	}
 	e.meta.alBusy = true
-	e.markEvictedOpen()
+	if !e.mutated(MutForgetEvictedOpen) {
+		e.markEvictedOpen()
+	}
 	if len(e.al.evicted) == 0 || e.mutated(MutNoBitmapBeforeAL) {
 		e.writeAL()
 		return

@@ -59,6 +59,15 @@ const (
 	MutInvalidateVolatile                        // a node is invalidated before it is durable that all of it is
 	MutDisklessAnyData                           // a Primary without disk goes on from data that is not what it has shown
 	MutForgetClearedBits                         // M4: bits cleared during a flush are cleared in the page that follows it
+	MutNoEndingGeneration                        // M3: the source of a resync that may have ended unheard goes on in the same generation
+	MutForgetEvictedOpen                         // M2: extents leave the log although writes in them are not settled, and nothing marks these
+	MutDoubtOwnRow                               // a copy of a node in doubt is not compared as that node would be
+	MutSecondaryResizes                          // a Secondary begins the generation of another size
+	MutLeftOutFollows                            // who is left out of a generation stores it
+	MutForgetPartial                             // the target of a resync that the source has forgotten does not say that it is one
+	MutForgetAncestors                           // a history forgets generations that bitmaps collect since
+	MutForgetOpen                                // what a lost Primary had under way is not marked
+	MutInSyncWithOpen                            // a node confirms that two are equal while it has writes of a third that are not settled
 	mutEnd
 )
 
@@ -76,6 +85,8 @@ var MutationNames = []string{
 	"no-suspend-deadline", "write-suspended", "no-tracker-bits", "ack-before-loss",
 	"no-start-flush", "no-reconnect-flush", "trust-legs",
 	"clear-outside-sync", "target-counts", "invalidate-volatile", "diskless-any-data", "forget-cleared-bits",
+	"no-ending-generation", "forget-evicted-open", "doubt-own-row", "secondary-resizes", "left-out-follows",
+	"forget-partial", "forget-ancestors", "forget-open", "in-sync-with-open",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }

@@ -254,7 +254,7 @@ func (e *Engine) onSettled(p *peer, m *Msg) {
 
 // openWritesOf marks, when a Primary is lost, what may be on some nodes only.
 func (e *Engine) openWritesOf(p *peer) {
-	if len(p.open) == 0 {
+	if len(p.open) == 0 || e.mutated(MutForgetOpen) {
 		return
 	}
 	for _, w := range p.open {
@@ -363,7 +363,7 @@ func (e *Engine) remember(h *[HistoryLen]uint64, uuid uint64) {
 // start of it may not have reached the peer.
 func (e *Engine) collectsSince(former uint64) bool {
 	for i := range e.peers {
-		if former != 0 && e.isPeer(i) && sameOrigin(e.super.Rows[i].Bitmap, former) {
+		if former != 0 && e.isPeer(i) && !e.mutated(MutForgetAncestors) && sameOrigin(e.super.Rows[i].Bitmap, former) {
 			return true
 		}
 	}

@@ -56,7 +56,7 @@ func (e *Engine) startSource(p *peer) {
 		row.Bitmap = e.newUUID()
 	}
 	row.Flags &^= RowOutdated
-	if !e.severalPeers() {
+	if !e.severalPeers() && !e.mutated(MutNoEndingGeneration) {
 		row.Flags |= RowEnding
 	}
 	p.sync.asked = false

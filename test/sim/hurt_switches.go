@@ -1,0 +1,240 @@
+package sim
+
+// What this file has happens in no seed by chance: it is there for switches of TestMutations that hardly any seed notices, and for
+// -only. Seeds mean what they meant without it.
+
+import (
+	"slices"
+
+	"pollux/bdev/replicated/engine"
+)
+
+// aloneAfterResync breaks a link while a target writes down that it is equal. The source, a Primary, writes alone and ends, and the
+// target is promoted and writes, too: neither may be overwritten by the other.
+func (s *Sim) aloneAfterResync(_ *node, _ *wire, power bool) {
+	source, target := s.beginResync(false)
+	if target == nil || s.model.primary != source {
+		return
+	}
+	ends := func() bool {
+		return target.eng == nil || target.eng.View().Disk == engine.Inconsistent && target.eng.Metadata().Flags&engine.SuperUpToDate != 0
+	}
+	if !s.runUntil(2e9, ends) || target.eng == nil {
+		return
+	}
+	w := s.wire(source.index, target.index)
+	s.sever(w)
+	s.workload(20e6)
+	s.crash(source, power)
+	s.runFor(100e6)
+	s.promote(target, false)
+	s.runFor(500e6)
+	s.workload(20e6)
+	s.start(source)
+	s.healWire(w)
+	s.runFor(2e9)
+	s.quiesceSoon()
+}
+
+// crashWithDisklessPrimary ends a Primary without disk in the middle of writes that one node has stored, and of which another has got
+// none, and with it the node that has them: nothing but its disk says then that the two differ.
+func (s *Sim) crashWithDisklessPrimary(*node, *wire, bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	n, o := s.quietPair()
+	if o == nil {
+		return
+	}
+	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	s.runFor(1e9)
+	var slow []*wire
+	for _, x := range s.nodes {
+		if x != n && x != o {
+			w := s.wire(n.index, x.index)
+			w.cut[w.side(n.index)] = true
+			slow = append(slow, w)
+		}
+	}
+	s.workload(30e6)
+	s.crash(n, false)
+	s.crash(o, false)
+	for _, w := range slow {
+		s.sever(w)
+		s.healWire(w)
+	}
+	s.start(o)
+	s.runFor(2e9)
+	s.quiesceSoon()
+	s.start(n)
+	s.runFor(1e9)
+	s.quiesceSoon()
+}
+
+// crashInAChain ends all nodes, and lets two of them see each other by way of the others only, for long: the resyncs that follow come to
+// an end.
+func (s *Sim) crashInAChain(_ *node, w *wire, power bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	if s.rng.IntN(2) == 0 {
+		s.workload(20e6)
+	} else if n := s.roleHolder(); n != nil {
+		s.quiet()
+		s.demote(n)
+		s.runFor(1e9)
+	}
+	for _, n := range s.nodes {
+		s.crash(n, power)
+	}
+	s.sever(w)
+	for _, i := range s.rng.Perm(len(s.nodes)) {
+		s.start(s.nodes[i])
+		s.runFor(s.rng.Int64N(500e6))
+	}
+	s.runFor(60e9)
+	s.checkResyncsEnd()
+	s.healWire(w)
+}
+
+// resizeWithoutPrimary asks a Secondary for another size while its peer hears nothing of it, and promotes the peer, which writes.
+func (s *Sim) resizeWithoutPrimary(*node, *wire, bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	n, o := s.quietPair()
+	if o == nil {
+		return
+	}
+	s.demote(n)
+	s.runFor(1e9)
+	if n.eng == nil || o.eng == nil || s.roleHolder() != nil {
+		return
+	}
+	before := n.eng.Metadata().Current
+	s.command(n, engine.Event{Cmd: engine.CmdResize, Value: uint64(s.prof.blocks+s.rng.IntN(s.prof.spare+1)) * blockSize}, nil)
+	s.runUntil(100e6, func() bool { return n.eng.Metadata().Current != before })
+	w := s.wire(n.index, o.index)
+	s.sever(w)
+	s.promote(o, false)
+	s.runFor(500e6)
+	s.workload(20e6)
+	s.quiet()
+	s.demote(o)
+	s.runFor(1e9)
+	s.healWire(w)
+	s.runFor(2e9)
+}
+
+// longAway lets one node see nobody for more generations than anybody remembers who need not, and then meet one that has been a target
+// in all of them.
+func (s *Sim) longAway(*node, *wire, bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	n, o := s.quietPair()
+	if o == nil {
+		return
+	}
+	i := slices.IndexFunc(s.nodes, func(x *node) bool { return x != n && x != o })
+	x := s.nodes[i]
+	for _, y := range s.nodes {
+		if y != x {
+			s.sever(s.wire(x.index, y.index))
+		}
+	}
+	s.workload(10e6)
+	w := s.wire(n.index, o.index)
+	for range engine.HistoryLen {
+		s.sever(w)
+		s.workload(5e6)
+		s.healWire(w)
+		if !s.runUntil(10e9, func() bool { return s.linkIs(n, o, engine.Connected) && s.linkIs(o, n, engine.Connected) }) {
+			break
+		}
+	}
+	s.healWire(s.wire(x.index, o.index))
+	s.runFor(3e9)
+	s.healAll()
+	s.quiesceSoon()
+}
+
+// aheadAfterResync promotes a target, lets it send more than the link takes as soon as its resync has ended, and breaks the link before
+// all has arrived that it says of this: its former source has been left behind.
+func (s *Sim) aheadAfterResync(*node, *wire, bool) {
+	source, target := s.beginResync(true)
+	if target == nil || s.roleHolder() != nil {
+		return
+	}
+	w := s.wire(source.index, target.index)
+	row := rowOf(target.index, source.index)
+	s.promote(target, false)
+	s.runUntil(500e6, func() bool { return target.eng == nil || target.primary })
+	w.stretch(target.index, s.now+1e9)
+	s.workloadUntil(500e6, func() bool { return target.eng == nil || target.eng.Peer(row).Conn == engine.Ahead })
+	s.workload(s.rng.Int64N(30e6))
+	s.sever(w)
+	s.workload(10e6)
+	s.healWire(w)
+	s.workload(s.rng.Int64N(300e6))
+	s.quiet()
+	s.runFor(3e9)
+	s.quiesceSoon()
+}
+
+// sourceBecomesTarget breaks a resync off in the middle, and lets its source take over the data of a third node before the two meet again:
+// it does not know the resync any more.
+func (s *Sim) sourceBecomesTarget(*node, *wire, bool) {
+	source, target := s.beginResync(true)
+	if target == nil || s.roleHolder() != nil {
+		return
+	}
+	s.runFor(s.rng.Int64N(5e6))
+	x := s.nodes[slices.IndexFunc(s.nodes, func(x *node) bool { return x != source && x != target })]
+	for _, w := range s.wires {
+		s.sever(w)
+	}
+	if x.eng == nil || !s.newest(x) {
+		s.healAll()
+		return
+	}
+	s.promote(x, false)
+	s.runFor(500e6)
+	s.workload(20e6)
+	s.healWire(s.wire(source.index, x.index))
+	s.runUntil(5e9, func() bool { return s.linkIs(source, x, engine.Connected) && s.linkIs(x, source, engine.Connected) })
+	s.sever(s.wire(source.index, x.index))
+	s.healWire(s.wire(source.index, target.index))
+	s.runFor(3e9)
+	s.healAll()
+	s.quiesceSoon()
+}
+
+// unnoticedCrash ends a Primary in the middle of writes of which a node has got none, and starts it again at once: another node, that has
+// them, may notice only when the two are equal again.
+func (s *Sim) unnoticedCrash(*node, *wire, bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	n, o := s.quietPair()
+	if o == nil {
+		return
+	}
+	var stopped []*wire
+	for _, x := range s.nodes {
+		if x != n && x != o {
+			w := s.wire(n.index, x.index)
+			w.cut[w.side(n.index)] = true
+			stopped = append(stopped, w)
+		}
+	}
+	s.workload(5e6 + s.rng.Int64N(20e6))
+	s.crash(n, false)
+	for _, w := range stopped {
+		s.sever(w)
+		s.healWire(w)
+	}
+	s.start(n)
+	s.runFor(4e9)
+	s.quiesceSoon()
+}
