@@ -159,9 +159,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()
-		if !o.completed && !e.hasDisk() {
+		if !o.completed && !e.localCounts(o) {
 			o.good &^= p.bit()
-			o.acked &^= p.bit() // the only copy is one that a power loss may take: it is sent again
+			o.acked &^= p.bit() // the only copy may be one that a power loss takes: it is sent again
 		}
 		if o.completed {
 			e.retire(o)

@@ -428,3 +428,29 @@ func TestResentWriteKeepsItsPlace(t *testing.T) {
 		t.Errorf("writes %v follow", data)
 	}
 }
+
+// TestTargetSendsAgain: a Primary in the middle of a resync loses its source, which has a write that is not acknowledged yet. The source
+// may come back without it and overwrite it here, so it is sent again; one on good disks is here, and waits for its second copy.
+func TestTargetSendsAgain(t *testing.T) {
+	for _, c := range []struct {
+		disk  Disk
+		again bool
+	}{{Inconsistent, true}, {UpToDate, false}} {
+		e := withPeers(t, 1)
+		e.cfg.MinAcks = 2
+		e.role, e.disk = Primary, c.disk
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.gen = true, SyncTarget, UpToDate, 0x100
+		o := e.newOp(opWrite)
+		o.off, o.len, o.epoch, o.barWait = 0, 1<<testShift, e.epoch, p.bit()
+		e.lockRange(o, lockWrite)
+		e.logAppend(o)
+		o.localDone, o.localOK = true, true
+		e.ackedBy(o, p)
+		e.suspended = true
+		e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil)
+		if again := !o.logged; again != c.again || o.completed {
+			t.Errorf("%v: sent again %v, completed %v", c.disk, again, o.completed)
+		}
+	}
+}
