@@ -93,7 +93,12 @@ func (e *Engine) noteInUse(p *peer, former []uint64) {
 // generation says the same again.
 func (e *Engine) refresh(h *[HistoryLen]uint64, list []uint64) {
 	for _, former := range list {
-		if at := leastNeeded(h, former, e.collectsSince); at > 1 && h[0]&uuidMask != former {
+		at := leastNeeded(h, former, e.collectsSince)
+		switch {
+		case at < 2 || h[0]&uuidMask == former:
+		case h[at]&uuidMask == former:
+			moveBehindFirst(h, h[at], at)
+		default:
 			moveBehindFirst(h, former, at)
 		}
 	}

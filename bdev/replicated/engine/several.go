@@ -389,6 +389,10 @@ func (e *Engine) lendGeneration() {
 	}
 	uuid := e.newUUID()
 	former := e.formerInUse()
+	var was uint64
+	if !e.promoting() {
+		was = uuidPrimary
+	}
 	e.notify(-1, "new generation on the peers")
 	for i := range e.peers {
 		if p := &e.peers[i]; p.mirrors() && p.disk == UpToDate {
@@ -402,7 +406,7 @@ func (e *Engine) lendGeneration() {
 				e.remember(&p.sourceHistory, old)
 				e.refresh(&p.sourceHistory, former)
 			}
-			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old, Count: without, Words: former})
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old&uuidMask | was, Count: without, Words: former})
 			p.told = uuid
 		}
 	}
