@@ -76,6 +76,10 @@
 //	            and not what was written to disks that are gone
 //	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion
 //	            unless it comes with a higher epoch
+//	away        a node that was away is known by the generation that it had. That stays in the history of whoever has a bitmap since
+//	            it, and with every new generation the Primary and those who follow it tell one another which those are. What no
+//	            bitmap of these collects since is forgotten after 30 further generations: then its data passes for unrelated, and is
+//	            given up by the operator (ancestors.go)
 //	size        a new size is a new generation for all peers, and agreed in the comparison. Growing needs all of them, since
 //	            the smallest bounds it; shrinking does not, and whoever comes back is cut. Only a Primary may do either
 //
@@ -132,6 +136,7 @@
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
 //	several insync doubt      what three nodes and more need
+//	ancestors                 by which former generations a node is known that was away for long
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks

@@ -120,7 +120,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 		e.exposed = e.newUUID() // the same
 	}
 	e.rotating -= p.uuidWait
-	p.uuidWait, p.told = 0, 0
+	p.uuidWait, p.told, p.inUse = 0, 0, nil
 	if e.role == Primary && (wasMirror || row.Flags&RowEnding != 0) {
 		e.rotate()
 	}
@@ -282,12 +282,13 @@ func (e *Engine) collectFrom(p *peer, old uint64) {
 // tellGeneration takes the peers along that are in sync, and waits for them. Generations that became durable together are told one
 // after the other: each has its own peers that are left out.
 func (e *Engine) tellGeneration(old, young uint64, without uint32) {
+	former := e.formerInUse()
 	for i := range e.peers {
 		p := &e.peers[i]
 		if !e.isPeer(i) || p.conn < Connected {
 			continue
 		}
-		m := Msg{Type: MsgUUIDs, UUID: young, Count: without, Block: old}
+		m := Msg{Type: MsgUUIDs, UUID: young, Count: without, Block: old, Words: former}
 		if p.mirrors() && p.disk == UpToDate {
 			p.uuidWait++
 			e.rotating++
@@ -334,6 +335,7 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 	}
 	if p.isTarget() {
 		e.remember(&p.sourceHistory, m.Block) // it ends in the new generation
+		e.refresh(&p.sourceHistory, m.Words)
 	}
 	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
 }
@@ -355,11 +357,13 @@ func (e *Engine) followGeneration(p *peer, m *Msg) {
 		}
 	}
 	e.remember(&e.super.History, old)
+	e.refresh(&e.super.History, m.Words)
 	e.setCurrent(m.UUID)
 	link := p.link
+	former := e.ownInUse()
 	e.commit(func(bool) {
 		if p.link == link {
-			e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
+			e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID, Words: former})
 		}
 	})
 }
@@ -369,6 +373,7 @@ func (e *Engine) onUUIDsAck(p *peer, m *Msg) {
 		return
 	}
 	p.gen = m.UUID
+	e.noteInUse(p, m.Words)
 	if p.uuidWait--; p.uuidWait == 0 {
 		p.told = 0
 	}
