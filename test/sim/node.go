@@ -35,6 +35,7 @@ type node struct {
 	spare          []version         // what its disks hold where the volume may grow
 	solo           []version         // by block: the newest write that this node has acknowledged alone
 	frozen         bool              // it has said that its I/O is suspended and drained
+	begun          []uint64          // generations that it has told others of as Primary
 	settled        uint16            // peers with which a policy has just settled a split brain
 	strangers      uint16            // nodes that it has met and that have unrelated data
 	kept           *keptMetadata     // metadata of an earlier time
@@ -181,7 +182,7 @@ func (s *Sim) start(n *node) {
 	n.inc++
 	n.queue, n.ticking = nil, 0
 	n.replies, n.asked = map[uint64]func(engine.Err){}, map[uint64]uint64{}
-	n.primary, n.frozen = false, false
+	n.primary, n.frozen, n.begun = false, false, nil
 	n.cfg = s.config(n)
 	md := s.load(n)
 	n.refused = md == nil
@@ -213,6 +214,7 @@ func (s *Sim) crash(n *node, power bool) {
 	}
 	s.trace("n%d crashes, power loss %v", n.index, power)
 	n.noteWhole()
+	s.noteLostPrimary(n)
 	n.eng = nil
 	n.inc++
 	n.primary = false

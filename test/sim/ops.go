@@ -27,7 +27,7 @@ func (s *Sim) demote(n *node) {
 	s.command(n, engine.Event{Cmd: engine.CmdSecondary}, func(err engine.Err) {
 		s.trace("n%d: demotion: %v", n.index, err)
 		if err == engine.OK {
-			n.primary = false
+			n.primary, n.begun = false, nil
 			if s.model.primary == n {
 				s.model.primary = nil
 				clear(s.model.requests)

@@ -76,9 +76,24 @@ func (s *Sim) watchAlone(n, source *node) {
 
 // settledByPolicy: a Primary that is lost right after it has begun a generation without a peer may have acknowledged writes in it alone,
 // or none at all: nobody can tell the one from the other. If the others have gone on without it, that is a split brain although no
-// operator has made it, and a policy may decide for the crashed Primary.
+// operator has made it, and a policy may decide for the crashed Primary. It may as well decide for a node that followed it into that
+// generation and is still of it: who was left out was promoted without its data, too. Of a Primary that had no disk there are only
+// these.
 func (s *Sim) settledByPolicy(n, source *node) bool {
-	return n.settled>>rowOf(n.index, source.index)&1 != 0 && source.eng != nil && source.eng.Peer(rowOf(source.index, n.index)).Crashed
+	if n.settled>>rowOf(n.index, source.index)&1 == 0 || source.eng == nil {
+		return false
+	}
+	return source.eng.Peer(rowOf(source.index, n.index)).Crashed || s.ownerLost[source.eng.View().Current&^1]
+}
+
+// noteLostPrimary remembers which generations a node has begun that ends as Primary.
+func (s *Sim) noteLostPrimary(n *node) {
+	if n.eng.View().Role != engine.Primary {
+		return
+	}
+	for _, uuid := range n.begun {
+		s.ownerLost[uuid&^1] = true
+	}
 }
 
 // watchStart: a node that was ended in the middle of a resync does not come back with good data, and it remembers the
@@ -172,10 +187,13 @@ func (s *Sim) watchAck(n *node, mask uint16) {
 	}
 }
 
-// watchSent notes what a node promises to a peer.
+// watchSent notes what a node promises to a peer, and the generations into which it takes its peers along.
 func (s *Sim) watchSent(n *node, m *engine.Msg) {
-	if m.Type == engine.MsgStateReply && engine.Err(m.Count) == engine.OK {
+	switch {
+	case m.Type == engine.MsgStateReply && engine.Err(m.Count) == engine.OK:
 		n.promise(n.asked[m.Block])
+	case m.Type == engine.MsgUUIDs && n.eng.View().Role == engine.Primary:
+		n.begun = append(n.begun, m.UUID)
 	}
 }
 

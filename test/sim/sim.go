@@ -70,9 +70,10 @@ type Sim struct {
 	nodes      []*node
 	wires      []*wire
 	model      model
-	calm       bool // no more faults
-	hot        int  // requests go to the first blocks only; 0 is everywhere
-	forgiven   bool // the operator has told somebody to discard his data
+	calm       bool            // no more faults
+	hot        int             // requests go to the first blocks only; 0 is everywhere
+	ownerLost  map[uint64]bool // generations of which the Primary that began them was lost
+	forgiven   bool            // the operator has told somebody to discard his data
 	commands   uint64
 	onStep     func(*node)
 	onNotify   func(*node, int, string)
@@ -177,7 +178,7 @@ func New(seed uint64, mut engine.Mutation) *Sim { return newSim(seed, mut, func(
 
 // newSim makes the world of a seed, but for what adjust changes of it.
 func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
-	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578))}
+	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578)), ownerLost: map[uint64]bool{}}
 	s.prof = s.chooseProfile()
 	s.prof.chooseNodes(seed)
 	adjust(&s.prof)

@@ -290,12 +290,12 @@ func (e *Engine) promote() {
 	e.cmd.critical = true
 	forced := e.disk != UpToDate && e.disk >= Inconsistent && !e.anyTarget()
 	e.role, e.leftOut = Primary, 0
-	e.setCurrent(e.super.Current)
 	if forced {
 		e.forceGeneration()
 	} else {
 		e.promoteGeneration()
 	}
+	e.setCurrent(e.super.Current) // not before: the generation that a promotion ends has not seen this Primary
 	e.exposed = e.exposedAtPromotion()
 	e.super.Fence = max(e.super.Fence, e.cmd.ev.Value)
 	if !e.mutated(MutNoPrimaryMark) {
@@ -322,6 +322,9 @@ func (e *Engine) promote() {
 		}
 	})
 }
+
+// promoting reports that this node is Primary, but has not been open for requests yet.
+func (e *Engine) promoting() bool { return e.cmd.kind == CmdPrimary && e.cmd.critical }
 
 // flushFormer makes durable what the last Primary wrote here: from now on others may take it over from this node. If it were lost
 // here after that, who came first would have other data than who comes later. It has no switch, since no trouble shows it: as a rule
@@ -370,7 +373,7 @@ func (e *Engine) forceGeneration() {
 	old := e.super.Current
 	for i := range e.peers {
 		switch row := &e.super.Rows[i]; {
-		case !e.isPeer(i) || old == JustCreated:
+		case !e.isPeer(i):
 		case row.Bitmap == 0:
 			row.Bitmap = old
 		default:

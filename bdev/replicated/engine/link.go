@@ -213,7 +213,7 @@ func (e *Engine) mayRotate() bool {
 func (e *Engine) setCurrent(uuid uint64) {
 	uuid &= uuidMask
 	if e.role == Primary {
-		uuid |= 1
+		uuid |= uuidPrimary
 	}
 	e.super.Current = uuid
 }
@@ -343,7 +343,8 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
 }
 
-// followGeneration takes the Primary's new generation over, and starts collecting for the nodes that stay behind.
+// followGeneration takes the Primary's new generation over, and starts collecting for the nodes that stay behind. What the Primary
+// writes is here, too: towards these, this side is as old as the Primary's (see uuidPrimary).
 func (e *Engine) followGeneration(p *peer, m *Msg) {
 	old := e.super.Current
 	for i := range e.peers {
@@ -352,7 +353,7 @@ func (e *Engine) followGeneration(p *peer, m *Msg) {
 			continue
 		}
 		if e.super.Rows[i].Bitmap == 0 {
-			e.super.Rows[i].Bitmap = old
+			e.super.Rows[i].Bitmap = old&uuidMask | m.Block&uuidPrimary
 		}
 		if q != p && q.conn >= Connected {
 			e.later(func() { e.resetLink(q) }) // it is behind now: compare when it may be helped

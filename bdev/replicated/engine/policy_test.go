@@ -52,3 +52,56 @@ func TestSplitBrainPolicies(t *testing.T) {
 		})
 	}
 }
+
+// TestOlderPrimary: of two sides that part, the one on which a Primary goes on is the older one, and so is who follows it. A node that is
+// promoted for that ends a generation which has not seen it as Primary.
+func TestOlderPrimary(t *testing.T) {
+	connect := func(p *peer, role Role) {
+		p.up, p.conn, p.disk, p.role, p.gen = true, Connected, UpToDate, role, 0x100
+	}
+	for _, peers := range []int{1, 2} {
+		e := withPeers(t, peers)
+		drain(t, e, e.Step(0, &Event{Kind: EvCommand, ID: 1, Cmd: CmdPrimary}, nil))
+		if b := e.super.Rows[0].Bitmap; b != 0x100 || e.super.Current&uuidPrimary == 0 {
+			t.Errorf("%d peers: promoted to %#x, which parts from %#x", peers, e.super.Current, b)
+		}
+
+		e = withPeers(t, peers)
+		connect(&e.peers[0], Secondary)
+		e.role = Primary
+		e.setCurrent(0x100)
+		drain(t, e, e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil))
+		if b := e.super.Rows[0].Bitmap; b != 0x101 {
+			t.Errorf("%d peers: a Primary parts from %#x", peers, b)
+		}
+	}
+	for _, old := range []uint64{0x100, 0x101} {
+		e := withPeers(t, 2)
+		connect(&e.peers[0], Primary)
+		e.onUUIDs(&e.peers[0], &Msg{Type: MsgUUIDs, UUID: 0x301, Block: old, Count: 1 << 2})
+		if b := e.super.Rows[1].Bitmap; b != old {
+			t.Errorf("who follows a Primary that parts from %#x parts from %#x", old, b)
+		}
+	}
+	for _, c := range []struct {
+		during  Command
+		started bool
+		want    uint64
+	}{{CmdPrimary, true, 0}, {CmdPrimary, false, uuidPrimary}, {CmdSecondary, true, uuidPrimary}, {0, false, uuidPrimary}} {
+		e := withPeers(t, 2)
+		connect(&e.peers[0], Secondary)
+		e.role = Primary
+		e.diskFailed()
+		e.cmd.kind, e.cmd.critical = c.during, c.started
+		e.out = nil
+		e.lendGeneration()
+		if sentTo(e, 0, MsgUUIDs) != 1 {
+			t.Fatalf("during command %v no generation is lent", c.during)
+		}
+		for _, a := range e.out {
+			if a.Kind == ActSend && a.Msg.Type == MsgUUIDs && a.Msg.Block&uuidPrimary != c.want {
+				t.Errorf("during command %v, started %v: a diskless Primary lends a generation after %#x", c.during, c.started, a.Msg.Block)
+			}
+		}
+	}
+}

@@ -425,6 +425,10 @@ func (e *Engine) lendGeneration() {
 		}
 	}
 	uuid := e.newUUID()
+	var was uint64
+	if !e.promoting() {
+		was = uuidPrimary
+	}
 	e.notify(-1, "new generation on the peers")
 	for i := range e.peers {
 		if p := &e.peers[i]; p.mirrors() && p.disk == UpToDate {
@@ -437,7 +441,7 @@ func (e *Engine) lendGeneration() {
 			if p.isTarget() {
 				e.remember(&p.sourceHistory, old)
 			}
-			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old, Count: without})
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old&uuidMask | was, Count: without})
 			p.told = uuid
 		}
 	}

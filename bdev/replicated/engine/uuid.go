@@ -1,7 +1,12 @@
 package engine
 
-// uuidMask hides bit 0 of a generation UUID: it says "was Primary" and takes no part in comparisons.
-const uuidMask = ^uint64(1)
+// uuidPrimary is bit 0 of a generation UUID: "was Primary". In the bitmap generation of a row it says that a Primary parted from the
+// peer, so that this side is the older one of a split brain; without it, the promotion of another node did that. It takes no part in
+// comparisons, and uuidMask hides it.
+const (
+	uuidPrimary uint64 = 1
+	uuidMask           = ^uuidPrimary
+)
 
 // JustCreated is the current UUID of metadata that has never seen data.
 const JustCreated uint64 = 4
@@ -264,7 +269,7 @@ func (g *GI) mask() {
 // front: between several nodes the same ones come again and again, and would push out those that a node long away still has. The
 // first two stay what DRBD has there.
 func pushHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
-	if uuid == 0 || h[0] == uuid {
+	if uuid == 0 || h[0]&uuidMask == uuid&uuidMask {
 		return
 	}
 	at := leastNeeded(h, uuid, used)
