@@ -48,10 +48,11 @@
 // Bits and bitmap generations belong to pairs of nodes, the current generation to the volume. With three nodes and more
 // (several.go):
 //
-//	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion or by loss; the peers
-//	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
-//	            from then on what these miss. Two that follow one another closely are told one after the
-//	            other. Who is named as left out does not store it, and is compared again unless it is Behind, or a target.
+//	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion, by loss, or at the end of a
+//	            resync, when it has that of its source, as they may; the peers that get its writes store it and the names of those
+//	            left out before anything more is acknowledged, and mark from then on what these miss. Two that follow one another
+//	            closely are told one after the other. Who is named as left out does not store it, and is compared again unless
+//	            it is Behind, or a target.
 //	            A Primary whose own data is not good (diskless, or a target) lets them start it
 //	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
 //	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the

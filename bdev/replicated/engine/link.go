@@ -190,13 +190,16 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 // needsGeneration reports a peer that is about to miss writes for the first time in this generation. What was collected within it
 // so far has come from other nodes, and does not tell who of the two goes first. Nor does the name of a resync that the peer may have
 // ended while the link broke (RowEnding): it has this generation then, may be promoted in it, and would overwrite whatever was
-// acknowledged here alone.
+// acknowledged here alone. A generation that was taken over with the data of a source may be the peer's, too, whatever the row says: a
+// Primary that was a target begins its own. Otherwise the word of the source that it and the peer were equal (onInSync) would be
+// taken for what they are after the first writes without the peer, and the peer might be promoted in the same generation.
 func (e *Engine) needsGeneration(row int) bool {
 	if !e.isPeer(row) {
 		return false
 	}
 	b := e.super.Rows[row].Bitmap & uuidMask
 	first := b == 0 || b == e.super.Current&uuidMask
+	first = first || e.severalPeers() && e.takenOver == e.super.Current&uuidMask
 	first = first || e.super.Rows[row].Flags&RowEnding != 0 && !e.peers[row].isSource()
 	return first && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend()
 }
@@ -261,7 +264,8 @@ func (e *Engine) rotate() {
 
 // collectFrom notes the generation of a peer that stays behind. One that may have ended its resync has either the name of that,
 // by which it is still known, or the generation that ends now: the history has that, behind the first two, where the start of the
-// resync is found if that did not arrive.
+// resync is found if that did not arrive. One for which changes have been collected since an earlier generation is likely to have that,
+// when the one that ends was taken over from a source; else it is found by the history.
 func (e *Engine) collectFrom(p *peer, old uint64) {
 	row := &e.super.Rows[p.row]
 	b := row.Bitmap & uuidMask
@@ -271,6 +275,7 @@ func (e *Engine) collectFrom(p *peer, old uint64) {
 		keepHistory(h, old, e.collectsSince)
 	case ending:
 		e.remember(h, old) // DRBD has no more than two
+	case b != 0 && b != old&uuidMask: // stays
 	case p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask:
 		row.Bitmap = p.gen
 	default:
