@@ -122,7 +122,8 @@ func (s *Sim) server(n *node, b int) *node {
 	return s.server(s.nodes[nodeOf(n.index, row)], b)
 }
 
-// goodPeer is the row of the peer that a node would read from if it cannot do so itself; -1 is none.
+// goodPeer is the row of a peer that a node may read from if it cannot do so itself; -1 is none. The engine takes the first
+// that it finds, and this is the last: they have to hold the same.
 func (s *Sim) goodPeer(n *node) int {
 	row := -1
 	for j := range s.nodes {

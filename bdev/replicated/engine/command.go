@@ -143,6 +143,9 @@ func (e *Engine) connectedPeers() (mask uint16) {
 // onStateReq answers a peer that asks whether it may change its state.
 func (e *Engine) onStateReq(p *peer, m *Msg) {
 	answer := Msg{Type: MsgStateReply, Block: m.Block, Count: uint32(e.mayPeer(p, Command(m.Count), m.Fence)), Fence: e.super.Fence}
+	if Command(m.Count) == CmdPrimary && e.severalPeers() && e.hasDisk() {
+		answer.UUID, answer.Doubt = e.super.Current, e.doubtOfLender()
+	}
 	if m.Fence == 0 || e.mutated(MutFenceVolatile) {
 		e.send(p, &answer)
 		return
@@ -198,6 +201,9 @@ func (e *Engine) onStateReply(p *peer, m *Msg) {
 		return
 	}
 	e.cmd.asked &^= p.bit()
+	if m.UUID != 0 {
+		p.lends = lender{m.UUID, m.Doubt}
+	}
 	if err := Err(m.Count); err != OK {
 		e.cmd.answer = err
 	}
@@ -220,6 +226,10 @@ func (e *Engine) stepPrimary() {
 	}
 	if e.cmd.answer != OK {
 		e.reply(e.cmd.answer)
+		return
+	}
+	if !e.lendersAgree() {
+		e.reply(ErrConcurrent)
 		return
 	}
 	if e.pullsUnderWay() {

@@ -72,6 +72,8 @@
 //	doubt       with the data of a source comes its doubt: towards whom it may lack last writes of a lost Primary, or have
 //	            them alone. It ends with the next resync between the two, or with the word that they are in sync. A copy of
 //	            a node in doubt is compared as that node would be, so that two that only a third sees do not overwrite it in turn
+//	lenders     a node without disk is promoted when all that it would read from hold the same: none is in doubt towards another, or
+//	            has writes of a Primary that are not settled
 //	shown       a Primary that loses the source of its data goes on from who has the same generation or a later one
 //	copies      min_acks counts this node and peers that have written and whose data is good: not mode A, not a target,
 //	            and not what was written to disks that are gone
@@ -137,6 +139,7 @@
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
 //	several insync doubt      what three nodes and more need
+//	lender                    when a node without disk may be promoted
 //	ancestors                 by which former generations a node is known that was away for long
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
@@ -155,10 +158,12 @@
 //
 // # Limits of this version
 //
-// Two nodes that are both behind a Primary which only one of them sees do not help one another: the other waits. A diskless
-// Primary that stays for good keeps a node that was away waiting, since its only source is a node that gets writes. A quorum
-// does not keep an isolated Primary from starting a generation when it loses its peers, although it acknowledges nothing in
-// it: what it wrote has to be given up by the operator or by a policy. Of four nodes in a ring, each of which sees the same two
-// others for good, what one takes over goes round by resync without end: the word that two are in sync reaches only those who see
+// Two nodes that are both behind a Primary which only one of them sees do not help one another: the other waits. A
+// diskless Primary that stays for good keeps a node that was away waiting, since its only source is a node that gets
+// writes. A node without disk is not promoted while two that may differ in the last writes of a lost Primary are
+// connected to it but not to each other: the operator has to disconnect one of them. A quorum does not keep an isolated
+// Primary from starting a generation when it loses its peers, although it acknowledges nothing in it: what it wrote has
+// to be given up by the operator or by a policy. Of four nodes in a ring, each of which sees the same two others for
+// good, what one takes over goes round by resync without end: the word that two are in sync reaches only those who see
 // the source. It ends with the first link across. DRBD's two-primaries mode is refused.
 package engine

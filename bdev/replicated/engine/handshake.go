@@ -133,6 +133,7 @@ func (e *Engine) connectDiskless(p *peer) {
 		return
 	}
 	p.gen = theirs.GI.Current
+	p.lends = lender{theirs.GI.Current, theirs.Doubt}
 	e.setConn(p, Connected)
 	e.connected(p)
 	if p.role == Primary && p.disk < Inconsistent && e.hasDisk() && e.disk == UpToDate {

@@ -24,6 +24,7 @@ type peer struct {
 	sourceDoubt   Doubt              // of the same
 	doubtOrigin   Origin             // whose doubt towards the peer it is; see doubt.go
 	missed        bool               // it could not store a write
+	lends         lender             // what it has said of its data to this node, which has no disk
 
 	hold      int    // messages of the data stream wait while above zero
 	inbox     []*Msg // they wait here
