@@ -68,7 +68,7 @@ func init() { // the functions reach the table through Sim.hurt
 		{"Ahead after a resync", 0, (*Sim).aheadAfterResync, func(p *profile) bool { return p.nodes == 2 && p.pullAhead && p.mode == engine.ModeA }},
 		{"source becomes a target", 0, (*Sim).sourceBecomesTarget, func(p *profile) bool { return p.nodes > 2 }},
 		{"unnoticed crash of a Primary", 0, (*Sim).unnoticedCrash, func(p *profile) bool { return p.nodes > 2 }},
-		{"long away", 0, (*Sim).longAway, func(p *profile) bool { return p.nodes == 3 }},
+		{"long away", 0, (*Sim).longAway, func(p *profile) bool { return p.nodes > 2 }},
 	}
 }
 

@@ -127,7 +127,8 @@ func (s *Sim) resizeWithoutPrimary(*node, *wire, bool) {
 }
 
 // longAway lets one node see nobody for more generations than anybody remembers who need not, and then meet one that has been a target
-// in all of them.
+// in all of them. Of four nodes another follows the Primary all the time; it may have been a target when the one went away, and meets it
+// sooner or later, too.
 func (s *Sim) longAway(*node, *wire, bool) {
 	s.startAll()
 	s.healAll()

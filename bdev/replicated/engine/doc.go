@@ -48,10 +48,11 @@
 // Bits and bitmap generations belong to pairs of nodes, the current generation to the volume. With three nodes and more
 // (several.go):
 //
-//	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion or by loss; the peers
-//	            that get its writes store it and the names of those left out before anything more is acknowledged, and mark
-//	            from then on what these miss. Two that follow one another closely are told one after the
-//	            other. Who is named as left out does not store it, and is compared again unless it is Behind, or a target.
+//	generation  a new one whenever a Primary begins or goes on without some of its peers, by promotion, by loss, or at the end of a
+//	            resync, when it has that of its source, as they may; the peers that get its writes store it and the names of those
+//	            left out before anything more is acknowledged, and mark from then on what these miss. Two that follow one another
+//	            closely are told one after the other. Who is named as left out does not store it, and is compared again unless
+//	            it is Behind, or a target.
 //	            A Primary whose own data is not good (diskless, or a target) lets them start it
 //	one source  a node takes over the data of one other at a time. While it does, it is nobody's source, and other links wait;
 //	            to these it shows the generation that it had before, and it marks in their rows whatever it copies. If the
@@ -76,6 +77,10 @@
 //	            and not what was written to disks that are gone
 //	fencing     a node that knows a higher epoch tells the Primary; who is connected to a Primary refuses another's promotion
 //	            unless it comes with a higher epoch
+//	away        a node that was away is known by the generation that it had. That stays in the history of whoever has a bitmap since
+//	            it, and with every new generation the Primary and those who follow it tell one another which those are. What no
+//	            bitmap of these collects since is forgotten after 30 further generations: then its data passes for unrelated, and is
+//	            given up by the operator (ancestors.go)
 //	size        a new size is a new generation for all peers, and agreed in the comparison. Growing needs all of them, since
 //	            the smallest bounds it; shrinking does not, and whoever comes back is cut. Only a Primary may do either
 //
@@ -132,6 +137,7 @@
 //	epoch                     the transfer log: what a peer may still lose
 //	peer link handshake       messages, connection and loss of it, comparison
 //	several insync doubt      what three nodes and more need
+//	ancestors                 by which former generations a node is known that was away for long
 //	sync pull serve           resync: beginning and end, the target, the source
 //	verify                    verify and repair
 //	legs rebuild              local disks

@@ -39,6 +39,7 @@ type Engine struct {
 	lossWait   uint16  // peers that have yet to store that this Primary lost its disk
 	leftOut    uint16  // peers without which a Primary whose own data is not good has started a generation
 	exposed    uint64  // generation that a Primary without good data has shown to its front end
+	takenOver  uint64  // generation that came here with the data of a source: any peer may have it
 	readErrors uint64
 	repairs    int // under way
 	repaired   uint64

@@ -120,7 +120,7 @@ func (e *Engine) linkLost(p *peer, why Conn) {
 		e.exposed = e.newUUID() // the same
 	}
 	e.rotating -= p.uuidWait
-	p.uuidWait, p.told = 0, 0
+	p.uuidWait, p.told, p.inUse = 0, 0, nil
 	if e.role == Primary && (wasMirror || row.Flags&RowEnding != 0) {
 		e.rotate()
 	}
@@ -159,9 +159,9 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 			lost = lost || o.completed
 		}
 		o.ackWait &^= p.bit()
-		if !o.completed && !e.hasDisk() {
+		if !o.completed && !e.localCounts(o) {
 			o.good &^= p.bit()
-			o.acked &^= p.bit() // the only copy is one that a power loss may take: it is sent again
+			o.acked &^= p.bit() // the only copy may be one that a power loss takes: it is sent again
 		}
 		if o.completed {
 			e.retire(o)
@@ -190,13 +190,16 @@ func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 // needsGeneration reports a peer that is about to miss writes for the first time in this generation. What was collected within it
 // so far has come from other nodes, and does not tell who of the two goes first. Nor does the name of a resync that the peer may have
 // ended while the link broke (RowEnding): it has this generation then, may be promoted in it, and would overwrite whatever was
-// acknowledged here alone.
+// acknowledged here alone. A generation that was taken over with the data of a source may be the peer's, too, whatever the row says: a
+// Primary that was a target begins its own. Otherwise the word of the source that it and the peer were equal (onInSync) would be
+// taken for what they are after the first writes without the peer, and the peer might be promoted in the same generation.
 func (e *Engine) needsGeneration(row int) bool {
 	if !e.isPeer(row) {
 		return false
 	}
 	b := e.super.Rows[row].Bitmap & uuidMask
 	first := b == 0 || b == e.super.Current&uuidMask
+	first = first || e.severalPeers() && e.takenOver == e.super.Current&uuidMask
 	first = first || e.super.Rows[row].Flags&RowEnding != 0 && !e.peers[row].isSource()
 	return first && e.mayRotate() || e.leftOut>>row&1 == 0 && e.mayLend()
 }
@@ -261,7 +264,8 @@ func (e *Engine) rotate() {
 
 // collectFrom notes the generation of a peer that stays behind. One that may have ended its resync has either the name of that,
 // by which it is still known, or the generation that ends now: the history has that, behind the first two, where the start of the
-// resync is found if that did not arrive.
+// resync is found if that did not arrive. One for which changes have been collected since an earlier generation is likely to have that,
+// when the one that ends was taken over from a source; else it is found by the history.
 func (e *Engine) collectFrom(p *peer, old uint64) {
 	row := &e.super.Rows[p.row]
 	b := row.Bitmap & uuidMask
@@ -271,6 +275,7 @@ func (e *Engine) collectFrom(p *peer, old uint64) {
 		keepHistory(h, old, e.collectsSince)
 	case ending:
 		e.remember(h, old) // DRBD has no more than two
+	case b != 0 && b != old&uuidMask: // stays
 	case p.gen&uuidMask != 0 && p.gen&uuidMask != old&uuidMask:
 		row.Bitmap = p.gen
 	default:
@@ -282,12 +287,13 @@ func (e *Engine) collectFrom(p *peer, old uint64) {
 // tellGeneration takes the peers along that are in sync, and waits for them. Generations that became durable together are told one
 // after the other: each has its own peers that are left out.
 func (e *Engine) tellGeneration(old, young uint64, without uint32) {
+	former := e.formerInUse()
 	for i := range e.peers {
 		p := &e.peers[i]
 		if !e.isPeer(i) || p.conn < Connected {
 			continue
 		}
-		m := Msg{Type: MsgUUIDs, UUID: young, Count: without, Block: old}
+		m := Msg{Type: MsgUUIDs, UUID: young, Count: without, Block: old, Words: former}
 		if p.mirrors() && p.disk == UpToDate {
 			p.uuidWait++
 			e.rotating++
@@ -334,6 +340,7 @@ func (e *Engine) onUUIDs(p *peer, m *Msg) {
 	}
 	if p.isTarget() {
 		e.remember(&p.sourceHistory, m.Block) // it ends in the new generation
+		e.refresh(&p.sourceHistory, m.Words)
 	}
 	e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
 }
@@ -355,11 +362,13 @@ func (e *Engine) followGeneration(p *peer, m *Msg) {
 		}
 	}
 	e.remember(&e.super.History, old)
+	e.refresh(&e.super.History, m.Words)
 	e.setCurrent(m.UUID)
 	link := p.link
+	former := e.ownInUse()
 	e.commit(func(bool) {
 		if p.link == link {
-			e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID})
+			e.send(p, &Msg{Type: MsgUUIDsAck, UUID: m.UUID, Words: former})
 		}
 	})
 }
@@ -369,6 +378,7 @@ func (e *Engine) onUUIDsAck(p *peer, m *Msg) {
 		return
 	}
 	p.gen = m.UUID
+	e.noteInUse(p, m.Words)
 	if p.uuidWait--; p.uuidWait == 0 {
 		p.told = 0
 	}

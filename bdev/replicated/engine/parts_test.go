@@ -163,12 +163,13 @@ func TestStepWriteDoesNotAllocate(t *testing.T) {
 	}
 }
 
-// drain answers all local disk actions at once.
-func drain(t *testing.T, e *Engine, out []Action) {
+// drain answers all local disk actions at once, and returns what has been done.
+func drain(t *testing.T, e *Engine, out []Action) (done []Action) {
 	t.Helper()
 	for len(out) > 0 {
 		a := out[0]
 		out = out[1:]
+		done = append(done, a)
 		switch a.Kind {
 		case ActLegWrite, ActLegFlush, ActLegRead:
 			out = append(out, e.Step(0, &Event{Kind: EvLegDone, ID: a.ID, Leg: a.Leg, OK: true}, nil)...)
@@ -179,4 +180,5 @@ func drain(t *testing.T, e *Engine, out []Action) {
 			out = append(out, e.Step(0, &Event{Kind: EvMetaDone, OK: true}, nil)...)
 		}
 	}
+	return done
 }

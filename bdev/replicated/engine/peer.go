@@ -19,6 +19,7 @@ type peer struct {
 	discard       bool               // the operator gave up this node's changes
 	gen           uint64             // generation that the connected peer is known to have
 	told          uint64             // the last one that it was lent and has yet to store; 0 is none
+	inUse         []uint64           // former generations that its bitmaps collect since, of one that follows this Primary
 	sourceHistory [HistoryLen]uint64 // of the source whose data this node takes over
 	sourceDoubt   Doubt              // of the same
 	doubtOrigin   Origin             // whose doubt towards the peer it is; see doubt.go

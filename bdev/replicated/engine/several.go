@@ -353,43 +353,6 @@ func (e *Engine) peerOfNode(node int) *peer {
 	return nil
 }
 
-// remember adds a former generation to a history. One since which a bitmap still collects stays in it: the node that has it may be
-// away for long, and everybody else has to know it as his ancestor when he takes this history over.
-func (e *Engine) remember(h *[HistoryLen]uint64, uuid uint64) {
-	pushHistory(h, uuid, e.collectsSince)
-}
-
-// collectsSince reports a generation since which a bitmap collects, or the one that a resync from here was to take further: the
-// start of it may not have reached the peer.
-func (e *Engine) collectsSince(former uint64) bool {
-	for i := range e.peers {
-		if former != 0 && e.isPeer(i) && !e.mutated(MutForgetAncestors) && sameOrigin(e.super.Rows[i].Bitmap, former) {
-			return true
-		}
-	}
-	return false
-}
-
-// refreshHistory moves what bitmaps collect since behind the first two, which the rules compare: whoever is about to take this
-// history over does not know that it is in use here, and forgets from the end.
-func (e *Engine) refreshHistory() {
-	h := &e.super.History
-	for i := 3; i < HistoryLen; i++ {
-		if former := h[i]; e.collectsSince(former) {
-			copy(h[3:i+1], h[2:i])
-			h[2] = former
-		}
-	}
-}
-
-// pushFormer adds a generation to the history, if it is not the current one: two nodes may be resynced within a generation when
-// a Primary was lost.
-func (e *Engine) pushFormer(uuid uint64) {
-	if uuid != 0 && uuid&uuidMask != e.super.Current&uuidMask {
-		e.remember(&e.super.History, uuid)
-	}
-}
-
 // mayLend reports a Primary whose own data is not good, and that has peers whose data is: they have to start the new generation,
 // all of them the same.
 func (e *Engine) mayLend() bool {
@@ -425,6 +388,7 @@ func (e *Engine) lendGeneration() {
 		}
 	}
 	uuid := e.newUUID()
+	former := e.formerInUse()
 	var was uint64
 	if !e.promoting() {
 		was = uuidPrimary
@@ -440,8 +404,9 @@ func (e *Engine) lendGeneration() {
 			}
 			if p.isTarget() {
 				e.remember(&p.sourceHistory, old)
+				e.refresh(&p.sourceHistory, former)
 			}
-			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old&uuidMask | was, Count: without})
+			e.send(p, &Msg{Type: MsgUUIDs, UUID: uuid, Block: old&uuidMask | was, Count: without, Words: former})
 			p.told = uuid
 		}
 	}

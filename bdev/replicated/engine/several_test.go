@@ -428,3 +428,59 @@ func TestResentWriteKeepsItsPlace(t *testing.T) {
 		t.Errorf("writes %v follow", data)
 	}
 }
+
+// TestTargetSendsAgain: a Primary in the middle of a resync loses its source, which has a write that is not acknowledged yet. The source
+// may come back without it and overwrite it here, so it is sent again; one on good disks is here, and waits for its second copy.
+func TestTargetSendsAgain(t *testing.T) {
+	for _, c := range []struct {
+		disk  Disk
+		again bool
+	}{{Inconsistent, true}, {UpToDate, false}} {
+		e := withPeers(t, 1)
+		e.cfg.MinAcks = 2
+		e.role, e.disk = Primary, c.disk
+		p := &e.peers[0]
+		p.up, p.conn, p.disk, p.gen = true, SyncTarget, UpToDate, 0x100
+		o := e.newOp(opWrite)
+		o.off, o.len, o.epoch, o.barWait = 0, 1<<testShift, e.epoch, p.bit()
+		e.lockRange(o, lockWrite)
+		e.logAppend(o)
+		o.localDone, o.localOK = true, true
+		e.ackedBy(o, p)
+		e.suspended = true
+		e.Step(0, &Event{Kind: EvLinkDown, Peer: 0}, nil)
+		if again := !o.logged; again != c.again || o.completed {
+			t.Errorf("%v: sent again %v, completed %v", c.disk, again, o.completed)
+		}
+	}
+}
+
+// TestPrimaryThatWasATargetBeginsAGeneration: a Primary has taken over data and generation of node 1, as node 2 had before. It has been
+// collecting changes for node 2 since an earlier generation. Its first write without node 2 begins another one, and when node 1 says after
+// that write that the two are equal, which they were at the end of the resync, what is marked for node 2 stays.
+func TestPrimaryThatWasATargetBeginsAGeneration(t *testing.T) {
+	e := withPeers(t, 2)
+	source, away := &e.peers[0], &e.peers[1]
+	e.role, e.open = Primary, true
+	source.up, source.conn, source.disk, source.role, source.gen = true, SyncTarget, UpToDate, Secondary, 0x200
+	source.sourceHistory[0] = 0x80
+	e.disk = Inconsistent
+	e.super.Rows[source.row] = Row{Bitmap: 0x100, Flags: RowSource}
+	e.super.Rows[away.row].Bitmap = 0x80
+	e.targetIsEqual(source, source.link)
+	drain(t, e, e.Step(0, &Event{Kind: EvTick}, nil))
+	if e.disk != UpToDate || e.super.Current&uuidMask != 0x200 {
+		t.Fatalf("the disk is %v, of generation %#x", e.disk, e.super.Current)
+	}
+
+	drain(t, e, e.Step(0, &Event{Kind: EvWrite, ID: 1, Len: 1 << testShift, Data: uint64(1)}, nil))
+	young := e.super.Current
+	drain(t, e, e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgUUIDsAck, UUID: young}}, nil))
+	drain(t, e, e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgInSync, Count: 2, UUID: 0x200}}, nil))
+	if young&uuidMask == 0x200 || !descendsFrom(e.super.GI(away.row), 0x200) {
+		t.Errorf("it writes in generation %#x after %#x", young, e.super.History[:2])
+	}
+	if b := e.super.Rows[away.row].Bitmap; b != 0x80 || !e.bits[away.row].test(0) {
+		t.Errorf("since %#x, the write is marked for the node without which it went out: %v", b, e.bits[away.row].test(0))
+	}
+}

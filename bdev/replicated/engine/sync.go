@@ -181,6 +181,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.super.History = p.sourceHistory
 	e.remember(&e.super.History, e.super.Current&uuidMask)
 	e.setCurrent(p.gen)
+	e.takenOver = p.gen & uuidMask
 	e.clearSource() // in the same superblock: one that is UpToDate and has a source would show others the generation before
 	e.super.Rows[p.row].Bitmap = 0
 	e.dropForeignBitmaps(before)

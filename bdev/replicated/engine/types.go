@@ -210,7 +210,7 @@ type Msg struct {
 	Fence uint64 // fencing epoch of the sender; 0 on links that have none
 	UUID  uint64
 	Data  any
-	Words []uint64
+	Words []uint64 // a bitmap; in MsgUUIDs and its answer former generations in use, see ancestors.go
 	State PeerState
 	Hello *Hello
 	Doubt Doubt

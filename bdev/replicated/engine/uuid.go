@@ -15,7 +15,8 @@ const JustCreated uint64 = 4
 const syncUUIDOffset uint64 = 1 << 48
 
 // HistoryLen is the number of former generations that a volume remembers, as in DRBD 9. Every loss of a peer makes one and every resync
-// another, and a node that has been away for longer than the others remember has to be made anew.
+// another, and a node that has been away for longer than the others remember has to be made anew. They remember what a bitmap
+// collects since, theirs or that of one who follows the same Primary, however old it is; see ancestors.go.
 const HistoryLen = 32
 
 // GI is the generation identifier of a volume as one peer sees it: the row of that peer with what all share.
@@ -280,8 +281,7 @@ func pushHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
 // keepHistory remembers a former generation behind the first two, if it is not there yet.
 func keepHistory(h *[HistoryLen]uint64, uuid uint64, used func(uint64) bool) {
 	if at := leastNeeded(h, uuid, used); uuid != 0 && h[0]&uuidMask != uuid&uuidMask && h[at]&uuidMask != uuid&uuidMask && at > 1 {
-		copy(h[3:], h[2:at])
-		h[2] = uuid
+		moveBehindFirst(h, uuid, at)
 	}
 }
 
