@@ -27,7 +27,7 @@
 //   - a block rots at rest, and a write of one block goes to another place, in the data or the metadata;
 //   - a bit of a page of metadata changes; one superblock of the two stays good;
 //   - a page of metadata goes to another place, or nowhere, and its own stays as it was. That the disk has lost a write nobody can see on
-//     an only leg, so it happens where several are in sync, and the node ends before that changes.
+//     an only leg, so it happens where several are in sync, one of the others without a worn block: the node ends before that changes.
 //
 // What no checksum finds, rot and misdirected writes of data, happens to one leg of one node, so that there is a right copy.
 // A rotten block stands for what should be there: all other checks look through it, and excuse nothing else. At the end

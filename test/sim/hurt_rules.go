@@ -186,18 +186,15 @@ func (s *Sim) loseMetadataWrites(_ *node, _ *wire, power bool) {
 	s.startAll()
 	s.promoteAny()
 	n, o := s.quietPair()
-	if o == nil || len(n.disks) == 1 {
+	if o == nil {
 		return
 	}
-	v := n.eng.View()
-	for i := range n.disks {
-		if !v.Legs[i].InSync {
-			return
-		}
+	d := n.disks[s.rng.IntN(len(n.disks))]
+	if !s.othersRemember(n, d) {
+		return
 	}
 	w := s.wire(n.index, o.index)
 	s.sever(w)
-	d := n.disks[s.rng.IntN(len(n.disks))]
 	d.losesMeta = true
 	s.workload(5e6 + s.rng.Int64N(30e6))
 	s.crash(n, power)

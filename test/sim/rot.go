@@ -1,6 +1,8 @@
 package sim
 
 import (
+	"slices"
+
 	"pollux/bdev/replicated/engine"
 	"pollux/bdev/replicated/meta"
 )
@@ -105,20 +107,38 @@ func (r *region) goodSuper(page int) bool {
 // loseMetadata lets writes of metadata go to wrong places, and then the node ends. Only the sum of all legs knows then what
 // one has lost.
 func (s *Sim) loseMetadata(n *node, d *disk) {
-	if n.eng == nil || s.prof.eio > 0 {
+	if n.eng == nil || !s.othersRemember(n, d) {
 		return
-	}
-	v := n.eng.View()
-	for i := range n.disks {
-		if len(n.disks) == 1 || !v.Legs[i].InSync {
-			return
-		}
 	}
 	d.misdirectedMeta = 1 + s.rng.IntN(3)
 	s.workload(s.rng.Int64N(20e6))
 	d.misdirectedMeta = 0
 	s.crash(n, s.prof.power && s.rng.IntN(2) == 0)
 	s.start(n)
+}
+
+// othersRemember reports that a disk may lose writes of metadata: all legs of the node are in sync, and one of the others is sure to
+// stay so until the node ends. A worn block would take that one out of use when it is written. The disk that loses would then be
+// the only one to know which blocks the other lacks, and what the peers lack: its old pages are good by their checksums, so nobody
+// can tell that they are not the last ones.
+func (s *Sim) othersRemember(n *node, d *disk) bool {
+	if s.prof.eio > 0 {
+		return false
+	}
+	v := n.eng.View()
+	sure := false
+	for i, o := range n.disks {
+		if !v.Legs[i].InSync {
+			return false
+		}
+		sure = sure || o != d && !o.worn()
+	}
+	return sure
+}
+
+// worn reports that a block of the disk cannot be written any more.
+func (d *disk) worn() bool {
+	return slices.ContainsFunc(d.cells, func(c cell) bool { return c.worn })
 }
 
 // putMeta writes a page of metadata, or puts it in the wrong place, or loses it.
