@@ -484,3 +484,19 @@ func TestPrimaryThatWasATargetBeginsAGeneration(t *testing.T) {
 		t.Errorf("since %#x, the write is marked for the node without which it went out: %v", b, e.bits[away.row].test(0))
 	}
 }
+
+// TestResyncEndsInTheYoungestGeneration: the source begins another generation while the end of the resync becomes durable. The target ends
+// in that one: in the one before, it would take the source's for a former one as soon as it hears its history.
+func TestResyncEndsInTheYoungestGeneration(t *testing.T) {
+	e := withPeers(t, 2)
+	source := &e.peers[0]
+	source.up, source.conn, source.disk, source.role, source.gen = true, SyncTarget, UpToDate, Primary, 0x200
+	e.disk = Inconsistent
+	e.super.Rows[source.row] = Row{Bitmap: 0x100, Flags: RowSource}
+	e.targetIsEqual(source, source.link)
+	out := e.Step(0, &Event{Kind: EvTick}, nil)
+	drain(t, e, e.Step(0, &Event{Kind: EvMessage, Msg: &Msg{Type: MsgUUIDs, UUID: 0x301, Block: 0x201, Count: 1 << 2}}, out))
+	if source.conn != Connected || e.disk != UpToDate || e.super.Current&uuidMask != 0x300 || !descendsFrom(e.super.GI(0), 0x200) {
+		t.Errorf("the link is %v, the disk %v, of generation %#x after %#x", source.conn, e.disk, e.super.Current, e.super.History[:2])
+	}
+}

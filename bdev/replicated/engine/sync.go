@@ -189,7 +189,20 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 	e.takeOverDoubt(p)
 	e.super.Flags |= SuperConsistent | SuperUpToDate
 	e.super.Flags &^= SuperLegMissing
+	e.endIsDurable(p, link)
+}
+
+// endIsDurable commits the end of a resync, and says it. The source may begin another generation while that becomes durable, and takes this
+// node along like any target: then it is that in which the resync ends.
+func (e *Engine) endIsDurable(p *peer, link uint32) {
 	e.commit(func(ok bool) {
+		if ok && p.link == link && p.gen&uuidMask != e.super.Current&uuidMask {
+			e.remember(&e.super.History, e.super.Current&uuidMask)
+			e.setCurrent(p.gen)
+			e.takenOver = p.gen & uuidMask
+			e.endIsDurable(p, link)
+			return
+		}
 		p.sync.finishing = false
 		if !ok {
 			return
@@ -199,7 +212,6 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 			return
 		}
 		e.exposed = e.super.Current
-		p.gen = e.super.Current
 		e.forgetOpenOf(p)
 		e.setConn(p, Connected)
 		e.setDisk(UpToDate)
