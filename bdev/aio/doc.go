@@ -23,6 +23,7 @@
 //
 // # Files
 //
-// aio.go makes, deletes and rescans devices; opening.go has the kernel open files in time; open.go opens them and finds out what they can do; queue.go is the data plane, with
-// transfer.go for what the kernel does in several goes; pool.go is the threads; status.go translates errors; rpc.go the methods.
+// aio.go makes, deletes and rescans devices; opening.go has the kernel open files in time; open.go opens them and finds out what they can
+// do; queue.go is the data plane, with transfer.go for what the kernel does in several goes; pool.go is the threads; status.go translates
+// errors; rpc.go the methods.
 package aio

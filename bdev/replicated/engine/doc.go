@@ -158,12 +158,12 @@
 //
 // # Limits of this version
 //
-// Two nodes that are both behind a Primary which only one of them sees do not help one another: the other waits. A
-// diskless Primary that stays for good keeps a node that was away waiting, since its only source is a node that gets
-// writes. A node without disk is not promoted while two that may differ in the last writes of a lost Primary are
-// connected to it but not to each other: the operator has to disconnect one of them. A quorum does not keep an isolated
-// Primary from starting a generation when it loses its peers, although it acknowledges nothing in it: what it wrote has
-// to be given up by the operator or by a policy. Of four nodes in a ring, each of which sees the same two others for
-// good, what one takes over goes round by resync without end: the word that two are in sync reaches only those who see
-// the source. It ends with the first link across. DRBD's two-primaries mode is refused.
+// Two nodes that are both behind a Primary which only one of them sees do not help one another: the other waits. A diskless
+// Primary that stays for good keeps a node that was away waiting, since its only source is a node that gets writes. A node
+// without disk is not promoted while two that may differ in the last writes of a lost Primary are connected to it but not
+// to each other: the operator has to disconnect one of them. A quorum does not keep an isolated Primary from starting a
+// generation when it loses its peers, although it acknowledges nothing in it: what it wrote has to be given up by the
+// operator or by a policy. Of four nodes in a ring, each of which sees the same two others for good, what one takes over
+// goes round by resync without end: the word that two are in sync reaches only those who see the source. It ends with the
+// first link across. DRBD's two-primaries mode is refused.
 package engine
