@@ -69,6 +69,9 @@ func init() { // the functions reach the table through Sim.hurt
 		{"source becomes a target", 0, (*Sim).sourceBecomesTarget, func(p *profile) bool { return p.nodes > 2 }},
 		{"unnoticed crash of a Primary", 0, (*Sim).unnoticedCrash, func(p *profile) bool { return p.nodes > 2 }},
 		{"long away", 0, (*Sim).longAway, func(p *profile) bool { return p.nodes > 2 }},
+		{"promotion between two that differ", 0, (*Sim).promoteBetween, func(p *profile) bool {
+			return p.nodes > 2 && p.diskless && p.mode == engine.ModeC
+		}},
 	}
 }
 

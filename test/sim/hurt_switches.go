@@ -239,3 +239,110 @@ func (s *Sim) unnoticedCrash(*node, *wire, bool) {
 	s.runFor(4e9)
 	s.quiesceSoon()
 }
+
+// promoteBetween ends a Primary in the middle of writes that one node has and another has not, and asks a node without disk to be Primary
+// that sees these two, which do not see each other. If it is, it loses one of them and reads on at the other. If it refuses, that has to end
+// when the two have met. The node without disk may be the one that was Primary, started again; or that is one of the two, or stays away.
+func (s *Sim) promoteBetween(*node, *wire, bool) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	primary, lacks := s.quietPair()
+	if lacks == nil {
+		return
+	}
+	var others []*node
+	for _, i := range s.rng.Perm(len(s.nodes)) {
+		if n := s.nodes[i]; n != primary && n != lacks {
+			others = append(others, n)
+		}
+	}
+	x, has := primary, others[0] // without disk, and with the last writes
+	if s.rng.IntN(3) > 0 {
+		x, has = others[0], primary
+		if len(others) > 1 && s.rng.IntN(2) == 0 {
+			has = others[1]
+		}
+	}
+	for _, d := range x.disks {
+		d.gone = true
+	}
+	defer func() { s.giveDiskBack(x) }()
+	s.workload(10e6) // it notices
+	s.quiet()
+	s.runFor(500e6)
+	if x.eng == nil || x.eng.View().Disk >= engine.Inconsistent || !s.isGood(primary, has) || !s.isGood(primary, lacks) {
+		return
+	}
+	late, between := s.wire(primary.index, lacks.index), s.wire(has.index, lacks.index)
+	late.cut[late.side(primary.index)] = true
+	s.hot = 4
+	defer func() { s.hot = 0 }()
+	s.workload(5e6 + s.rng.Int64N(20e6))
+	s.crash(primary, false)
+	for _, n := range s.nodes {
+		if n != primary {
+			s.sever(s.wire(primary.index, n.index))
+		}
+		if n != x && n != has && n != lacks { // the two do not become equal by way of it
+			s.crash(n, false)
+		}
+	}
+	s.healAll()
+	s.sever(between)
+	if primary == x || primary == has {
+		s.start(primary)
+	}
+	s.runFor(500e6)
+	if !s.runUntil(3e9, func() bool { return s.sees(x, has) && s.sees(x, lacks) }) {
+		return
+	}
+	if s.promote(x, false); !s.runUntil(500e6, func() bool { return x.primary }) {
+		s.healWire(between)
+		s.checkRefusalEnds(x, has, lacks)
+		return
+	}
+	s.workload(20e6)
+	s.sever(s.wire(x.index, []*node{has, lacks}[s.rng.IntN(2)].index))
+	s.workload(50e6)
+}
+
+// checkRefusalEnds: node x, which has no disk, can be promoted when the two that it would read from have become equal.
+func (s *Sim) checkRefusalEnds(x, n, o *node) {
+	equal := func() bool { return s.sees(n, o) && s.sees(o, n) && s.sees(x, n) && s.sees(x, o) }
+	if s.runFor(2e9); !s.runUntil(5e9, equal) || !s.idle(1e9) || s.roleHolder() != nil {
+		return
+	}
+	if s.promote(x, false); !s.runUntil(2e9, func() bool { return x.primary }) && equal() {
+		s.violate("nodes %d and %d are equal, and node %d, which has no disk, cannot be promoted: %s", n.index, o.index, x.index, s.describe())
+	}
+	s.workload(20e6)
+}
+
+// giveDiskBack starts a node again with the disks that were taken from it.
+func (s *Sim) giveDiskBack(n *node) {
+	s.startAll()
+	s.healAll()
+	s.quiet()
+	s.demote(n)
+	s.runFor(1e9)
+	s.crash(n, false)
+	for _, d := range n.disks {
+		d.gone = false
+	}
+	s.start(n)
+	s.quiesceSoon()
+}
+
+// isGood reports that a node, a Primary or another, has good data and gets all writes of the Primary.
+func (s *Sim) isGood(primary, n *node) bool {
+	if n == primary {
+		return n.eng != nil && n.eng.View().Disk == engine.UpToDate
+	}
+	return s.inSync(primary, n)
+}
+
+// sees reports that n is connected to o and takes its data to be good.
+func (s *Sim) sees(n, o *node) bool {
+	return s.linkIs(n, o, engine.Connected) && n.eng.Peer(rowOf(n.index, o.index)).Disk == engine.UpToDate
+}

@@ -41,6 +41,7 @@ var madeFor = map[string]string{
 	"keep-fenced":          "fencing",
 	"left-out-follows":     "Ahead after a resync",
 	"leg-ack-before-stale": "crash after the loss of a leg",
+	"lenders-differ":       "promotion between two that differ",
 	"no-ending-generation": "writes alone after a resync",
 	"no-fence-check":       "fencing",
 	"no-flush-before-end":  "crash at the end of a resync",

@@ -38,7 +38,7 @@ func (e *Engine) doubtOfLender() Doubt {
 
 // lendersAgree reports that this node, if it has no disk, reads the same from all peers with good data.
 func (e *Engine) lendersAgree() bool {
-	if e.hasDisk() {
+	if e.hasDisk() || e.mutated(MutLendersDiffer) {
 		return true
 	}
 	var first *peer

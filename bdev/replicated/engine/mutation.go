@@ -68,6 +68,7 @@ const (
 	MutForgetAncestors                           // a history forgets generations that bitmaps collect since
 	MutForgetOpen                                // what a lost Primary had under way is not marked
 	MutInSyncWithOpen                            // a node confirms that two are equal while it has writes of a third that are not settled
+	MutLendersDiffer                             // a node without disk is promoted although its peers may hold different data
 	mutEnd
 )
 
@@ -87,6 +88,7 @@ var MutationNames = []string{
 	"clear-outside-sync", "target-counts", "invalidate-volatile", "diskless-any-data", "forget-cleared-bits",
 	"no-ending-generation", "forget-evicted-open", "doubt-own-row", "secondary-resizes", "left-out-follows",
 	"forget-partial", "forget-ancestors", "forget-open", "in-sync-with-open",
+	"lenders-differ",
 }
 
 func (e *Engine) mutated(m Mutation) bool { return Switched(&e.cfg, m) }
