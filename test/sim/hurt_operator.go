@@ -48,6 +48,14 @@ func (s *Sim) corruptAndVerify(*node, *wire, bool) {
 	}
 }
 
+// pairOfAll starts and connects everything, has a Primary, and is quietPair.
+func (s *Sim) pairOfAll() (primary, other *node) {
+	s.startAll()
+	s.healAll()
+	s.promoteAny()
+	return s.quietPair()
+}
+
 // quietPair is the Primary and a node in sync with it, with nothing under way.
 func (s *Sim) quietPair() (primary, other *node) {
 	n := s.model.primary

@@ -113,10 +113,7 @@ func (n *node) bitmapPages(o *node) (list []meta.Page) {
 // powerLossAfterPromotion ends a Primary in the middle of writes, promotes another node, lets a third take its data over, and takes
 // its power: the old Primary, which takes its data over afterwards, has to get the same.
 func (s *Sim) powerLossAfterPromotion(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	n, o := s.quietPair()
+	n, o := s.pairOfAll()
 	if o == nil {
 		return
 	}

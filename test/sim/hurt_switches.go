@@ -39,36 +39,43 @@ func (s *Sim) aloneAfterResync(_ *node, _ *wire, power bool) {
 // crashWithDisklessPrimary ends a Primary without disk in the middle of writes that one node has stored, and of which another has got
 // none, and with it the node that has them: nothing but its disk says then that the two differ.
 func (s *Sim) crashWithDisklessPrimary(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	n, o := s.quietPair()
+	n, o := s.pairOfAll()
 	if o == nil {
 		return
 	}
 	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
 	s.runFor(1e9)
-	var slow []*wire
-	for _, x := range s.nodes {
-		if x != n && x != o {
-			w := s.wire(n.index, x.index)
-			w.cut[w.side(n.index)] = true
-			slow = append(slow, w)
-		}
-	}
+	stopped := s.sendsOnlyTo(n, o)
 	s.workload(30e6)
 	s.crash(n, false)
 	s.crash(o, false)
-	for _, w := range slow {
-		s.sever(w)
-		s.healWire(w)
-	}
+	s.reset(stopped)
 	s.start(o)
 	s.runFor(2e9)
 	s.quiesceSoon()
 	s.start(n)
 	s.runFor(1e9)
 	s.quiesceSoon()
+}
+
+// sendsOnlyTo has all that a node sends lost but to one, without notice, and is the wires on which that is so.
+func (s *Sim) sendsOnlyTo(n, o *node) (stopped []*wire) {
+	for _, x := range s.nodes {
+		if x != n && x != o {
+			w := s.wire(n.index, x.index)
+			w.cut[w.side(n.index)] = true
+			stopped = append(stopped, w)
+		}
+	}
+	return stopped
+}
+
+// reset ends the connections of wires, and makes the wires whole.
+func (s *Sim) reset(list []*wire) {
+	for _, w := range list {
+		s.sever(w)
+		s.healWire(w)
+	}
 }
 
 // crashInAChain ends all nodes, and lets two of them see each other by way of the others only, for long: the resyncs that follow come to
@@ -99,10 +106,7 @@ func (s *Sim) crashInAChain(_ *node, w *wire, power bool) {
 
 // resizeWithoutPrimary asks a Secondary for another size while its peer hears nothing of it, and promotes the peer, which writes.
 func (s *Sim) resizeWithoutPrimary(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	n, o := s.quietPair()
+	n, o := s.pairOfAll()
 	if o == nil {
 		return
 	}
@@ -130,10 +134,7 @@ func (s *Sim) resizeWithoutPrimary(*node, *wire, bool) {
 // in all of them. Of four nodes another follows the Primary all the time; it may have been a target when the one went away, and meets it
 // sooner or later, too.
 func (s *Sim) longAway(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	n, o := s.quietPair()
+	n, o := s.pairOfAll()
 	if o == nil {
 		return
 	}
@@ -214,27 +215,14 @@ func (s *Sim) sourceBecomesTarget(*node, *wire, bool) {
 // unnoticedCrash ends a Primary in the middle of writes of which a node has got none, and starts it again at once: another node, that has
 // them, may notice only when the two are equal again.
 func (s *Sim) unnoticedCrash(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	n, o := s.quietPair()
+	n, o := s.pairOfAll()
 	if o == nil {
 		return
 	}
-	var stopped []*wire
-	for _, x := range s.nodes {
-		if x != n && x != o {
-			w := s.wire(n.index, x.index)
-			w.cut[w.side(n.index)] = true
-			stopped = append(stopped, w)
-		}
-	}
+	stopped := s.sendsOnlyTo(n, o)
 	s.workload(5e6 + s.rng.Int64N(20e6))
 	s.crash(n, false)
-	for _, w := range stopped {
-		s.sever(w)
-		s.healWire(w)
-	}
+	s.reset(stopped)
 	s.start(n)
 	s.runFor(4e9)
 	s.quiesceSoon()
@@ -244,10 +232,7 @@ func (s *Sim) unnoticedCrash(*node, *wire, bool) {
 // that sees these two, which do not see each other. If it is, it loses one of them and reads on at the other. If it refuses, that has to end
 // when the two have met. The node without disk may be the one that was Primary, started again; or that is one of the two, or stays away.
 func (s *Sim) promoteBetween(*node, *wire, bool) {
-	s.startAll()
-	s.healAll()
-	s.promoteAny()
-	primary, lacks := s.quietPair()
+	primary, lacks := s.pairOfAll()
 	if lacks == nil {
 		return
 	}
