@@ -90,7 +90,7 @@ func TestMutations(t *testing.T) {
 		last, wasKnown := known[name]
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, why := noticedBy(t, last, wasKnown && !*sweep, name, engine.Mutation(1)<<i)
+			p, why := noticedBy(t, last, wasKnown && !*sweep, name, engine.MutationSet{}.With(engine.Mutation(i)))
 			if why == "" {
 				t.Errorf("not proven: without this rule, %d seeds pass", *mutationSeeds)
 				return
@@ -109,7 +109,7 @@ func TestMutations(t *testing.T) {
 }
 
 // noticedBy returns what noticed in the last sweep if that still does, else the first run that does.
-func noticedBy(t *testing.T, last proof, known bool, name string, m engine.Mutation) (p proof, why string) {
+func noticedBy(t *testing.T, last proof, known bool, name string, m engine.MutationSet) (p proof, why string) {
 	if known {
 		if why := last.notices(m); why != "" {
 			return last, why
@@ -139,7 +139,7 @@ func noticedBy(t *testing.T, last proof, known bool, name string, m engine.Mutat
 
 // fits reports that the one trouble happens in the world of the seed.
 func (p proof) fits() bool {
-	s := New(p.seed, 0)
+	s := New(p.seed, engine.MutationSet{})
 	s.Only = p.only
 	for i := range troubles {
 		if s.weightIn(&troubles[i]) > 0 {
@@ -150,15 +150,15 @@ func (p proof) fits() bool {
 }
 
 // notices returns what a run says about the world without a rule, if it passes with the rule in force.
-func (p proof) notices(m engine.Mutation) string {
+func (p proof) notices(m engine.MutationSet) string {
 	f := p.run(m)
-	if f == "" || p.run(0) != "" {
+	if f == "" || p.run(engine.MutationSet{}) != "" {
 		return ""
 	}
 	return strings.SplitN(f, "\n", 2)[0]
 }
 
-func (p proof) run(m engine.Mutation) (failure string) {
+func (p proof) run(m engine.MutationSet) (failure string) {
 	s := New(p.seed, m)
 	s.Only = p.only
 	return s.Run()

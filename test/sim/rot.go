@@ -153,7 +153,7 @@ func (s *Sim) putMeta(d *disk, w *pageWrite) {
 		w = &pageWrite{d.md.base + int64(page)*meta.PageSize, w.page}
 		s.trace("a page of metadata goes to page %d", page)
 	}
-	d.md.put(w, s.mut&engine.MutMetadataCached == 0)
+	d.md.put(w, !s.mut.Has(engine.MutMetadataCached))
 }
 
 // misdirect lets the write of one block go elsewhere: to another block, or into the metadata.

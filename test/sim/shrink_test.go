@@ -43,7 +43,7 @@ var knobs = []struct {
 }
 
 // run plays a shrunk seed.
-func (c *shrunk) run(mut engine.Mutation) (s *Sim, failure string) {
+func (c *shrunk) run(mut engine.MutationSet) (s *Sim, failure string) {
 	s = newSim(c.seed, mut, func(p *profile) {
 		if n := c.nodes(); n != 0 {
 			p.nodes = n
@@ -112,7 +112,7 @@ func parseShrunk(line string) (*shrunk, error) {
 // Shrink leaves out every round of a failing seed and every complication of its world that the failure does not need, first
 // half of the rounds at a time, then a quarter, and at last each by itself. It returns nil where the seed does not fail. The world
 // has nodes nodes, or as many as the seed chooses if that is 0.
-func Shrink(seed uint64, nodes int, mut engine.Mutation) *shrunk {
+func Shrink(seed uint64, nodes int, mut engine.MutationSet) *shrunk {
 	first := (&shrunk{seed: seed}).withNodes(nodes)
 	c := &first
 	s, failure := c.run(mut)
@@ -164,7 +164,7 @@ func (c *shrunk) without(first, last int) shrunk {
 }
 
 // story is what a person reads of a shrunk seed: the world, what goes wrong in it, and the line for testdata/corpus.
-func (c *shrunk) story(mut engine.Mutation) string {
+func (c *shrunk) story(mut engine.MutationSet) string {
 	s, failure := c.run(mut)
 	p := &s.prof
 	var b strings.Builder
@@ -216,7 +216,7 @@ func TestCorpus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, failure := c.run(0); failure != "" {
+		if _, failure := c.run(engine.MutationSet{}); failure != "" {
 			t.Errorf("%s: %s", l, failure)
 		}
 	}
@@ -227,7 +227,7 @@ func TestShrinkKeepsTheFailure(t *testing.T) {
 	if !engine.Invariants {
 		t.Skip("mutation switches exist only with -tags invariants")
 	}
-	const mut = engine.MutNoALOnCrash
+	mut := engine.MutationSet{}.With(engine.MutNoALOnCrash)
 	shortest := 1 << 10
 	for seed := range uint64(24) {
 		c := Shrink(seed, 0, mut)

@@ -60,7 +60,7 @@ type Sim struct {
 	Failure    string
 	Script     []string // what went wrong in each round
 	Only       string   // the one trouble that there is; empty is all
-	mut        engine.Mutation
+	mut        engine.MutationSet
 	rng        *rand.Rand
 	now        int64
 	order      uint64
@@ -174,10 +174,10 @@ func (s *Sim) trace(format string, args ...any) {
 }
 
 // New makes the world of a seed.
-func New(seed uint64, mut engine.Mutation) *Sim { return newSim(seed, mut, func(*profile) {}) }
+func New(seed uint64, mut engine.MutationSet) *Sim { return newSim(seed, mut, func(*profile) {}) }
 
 // newSim makes the world of a seed, but for what adjust changes of it.
-func newSim(seed uint64, mut engine.Mutation, adjust func(*profile)) *Sim {
+func newSim(seed uint64, mut engine.MutationSet, adjust func(*profile)) *Sim {
 	s := &Sim{Seed: seed, mut: mut, rng: rand.New(rand.NewPCG(seed, 0x706f6c6c7578)), ownerLost: map[uint64]bool{}}
 	s.prof = s.chooseProfile()
 	s.prof.chooseNodes(seed)

@@ -29,7 +29,7 @@ const failuresMax = 10
 
 // campaign is what many seeds have come to.
 type campaign struct {
-	mut   engine.Mutation
+	mut   engine.MutationSet
 	next  atomic.Uint64 // seeds begun
 	fails atomic.Int64
 	mu    sync.Mutex
@@ -44,10 +44,10 @@ func TestSeeds(t *testing.T) {
 	c := &campaign{}
 	for i, name := range engine.MutationNames {
 		if name == *mutate {
-			c.mut = 1 << i
+			c.mut = c.mut.With(engine.Mutation(i))
 		}
 	}
-	if *mutate != "" && (c.mut == 0 || !engine.Invariants) {
+	if *mutate != "" && (c.mut == engine.MutationSet{} || !engine.Invariants) {
 		t.Fatalf("-mutate %s: no such switch, or not built with -tags invariants", *mutate)
 	}
 	var wg sync.WaitGroup

@@ -79,7 +79,7 @@ func (p *player) node(name string) *node { return p.s.nodes[name[0]-'a'] }
 
 // newWorld makes quiet nodes, two unless nodes= says otherwise; options are mode=, legs=, min-acks=, ahead, csums, zero-primaries=, one-primary=, rr= and ahead.
 func (p *player) newWorld(options []string) {
-	s := New(1, 0)
+	s := New(1, engine.MutationSet{})
 	pr := profile{
 		nodes: 2, legs: oneLeg, blocks: 16, spare: 16, extentBlocks: 8, alSlots: 2, alPages: 4, bitShift: 12, mode: engine.ModeC, minAcks: 1, depth: 4,
 		diskJitter: 1, netBase: 100e3, netJitter: 1, tracker: true,
@@ -106,7 +106,7 @@ func (p *player) newWorld(options []string) {
 			pr.rrConflict = policyNamed(value)
 		}
 	}
-	*s = *New(1, 0)
+	*s = *New(1, engine.MutationSet{})
 	s.rng = rand.New(rand.NewPCG(1, 1)) // whatever New has drawn
 	s.heap, s.nodes, s.wires, s.prof, s.now = nil, nil, nil, pr, 0
 	s.calm = true

@@ -44,7 +44,7 @@ type Config struct {
 	ResyncDepth int
 	ResyncRate  uint64 // bytes a second; 0 is no limit
 	Seed        uint64 // source of new generation UUIDs; must differ at every start
-	Mutations   Mutation
+	Mutations   MutationSet
 	Cover       *Coverage // counts what was reached; nil is none
 }
 
