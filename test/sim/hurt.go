@@ -69,6 +69,8 @@ func init() { // the functions reach the table through Sim.hurt
 		{"source becomes a target", 0, (*Sim).sourceBecomesTarget, func(p *profile) bool { return p.nodes > 2 }},
 		{"unnoticed crash of a Primary", 0, (*Sim).unnoticedCrash, func(p *profile) bool { return p.nodes > 2 }},
 		{"long away", 0, (*Sim).longAway, func(p *profile) bool { return p.nodes > 2 }},
+		{"generation at the end of a resync", 0, (*Sim).generationAtResyncEnd, func(p *profile) bool { return p.nodes > 2 }},
+		{"links of a diskless Primary", 0, (*Sim).linksOfDisklessPrimary, func(p *profile) bool { return p.diskless }},
 		{"promotion between two that differ", 0, (*Sim).promoteBetween, func(p *profile) bool {
 			return p.nodes > 2 && p.diskless && p.mode == engine.ModeC
 		}},

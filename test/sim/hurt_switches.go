@@ -331,3 +331,61 @@ func (s *Sim) isGood(primary, n *node) bool {
 func (s *Sim) sees(n, o *node) bool {
 	return s.linkIs(n, o, engine.Connected) && n.eng.Peer(rowOf(n.index, o.index)).Disk == engine.UpToDate
 }
+
+// generationAtResyncEnd breaks the link of a Primary to a third node while a target writes down that it is equal: the Primary begins a
+// generation, and the target goes along. The third node meets the target when the Primary is gone.
+func (s *Sim) generationAtResyncEnd(*node, *wire, bool) {
+	source, target := s.beginResync(false)
+	if target == nil || s.model.primary != source {
+		return
+	}
+	x := s.nodes[slices.IndexFunc(s.nodes, func(x *node) bool { return x != source && x != target })]
+	s.sever(s.wire(target.index, x.index))
+	ends := func() bool {
+		return target.eng == nil || target.eng.View().Disk == engine.Inconsistent && target.eng.Metadata().Flags&engine.SuperUpToDate != 0
+	}
+	if !s.runUntil(2e9, ends) || target.eng == nil {
+		return
+	}
+	target.slowMetaUntil = s.now + 100e6
+	s.sever(s.wire(source.index, x.index))
+	s.workload(300e6)
+	s.quiet()
+	s.crash(source, false)
+	if s.rng.IntN(2) == 0 {
+		s.promote(target, false)
+		s.runFor(500e6)
+		s.workload(20e6)
+	}
+	s.healWire(s.wire(target.index, x.index))
+	s.runFor(3e9)
+	s.start(source)
+	s.healAll()
+	s.quiesceSoon()
+}
+
+// linksOfDisklessPrimary takes the disk from a node to which a Primary without disk writes the same few blocks again and again, and breaks
+// the link: what lacks a copy is sent again, before whatever is written there later.
+func (s *Sim) linksOfDisklessPrimary(*node, *wire, bool) {
+	n, o := s.pairOfAll()
+	if o == nil {
+		return
+	}
+	s.command(n, engine.Event{Cmd: engine.CmdDetach}, nil)
+	s.runFor(1e9)
+	s.hot = 2
+	for range 8 {
+		s.workload(s.rng.Int64N(10e6))
+		s.command(o, engine.Event{Cmd: engine.CmdDetach}, nil)
+		s.workload(s.rng.Int64N(3e6))
+		s.sever(s.wire(n.index, o.index))
+		s.workload(s.rng.Int64N(3e6))
+		s.crash(o, false)
+		s.start(o)
+		s.healAll()
+		s.workload(s.rng.Int64N(100e6))
+	}
+	s.hot = 0
+	s.startAll()
+	s.quiesceSoon()
+}

@@ -30,6 +30,7 @@ var madeFor = map[string]string{
 	"diskless-any-data":    "diskless Primary and older nodes",
 	"doubt-own-row":        "crash in a chain",
 	"eager-bit-clear":      "crash in a quiet resync",
+	"ends-in-older":        "generation at the end of a resync",
 	"fence-volatile":       "crash after fencing",
 	"forget-ancestors":     "long away",
 	"forget-cleared-bits":  "leg back in a resync",
@@ -62,6 +63,7 @@ var madeFor = map[string]string{
 	"trust-what-is-here":   "legs",
 	"two-primaries":        "second promotion",
 	"verify-no-bits":       "corruption and verify",
+	"yield-to-all":         "links of a diskless Primary",
 }
 
 // focusedSeeds is how many seeds are tried with one trouble alone, of those in whose worlds it happens.

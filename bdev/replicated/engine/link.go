@@ -181,7 +181,7 @@ func (e *Engine) forgetPeerWrites(p *peer) {
 // since: it may have got this write before.
 func (e *Engine) tellOthersMissed(lost *peer, o *op) {
 	for i := range e.peers {
-		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.conn >= Connected {
+		if p := &e.peers[i]; p != lost && e.isPeer(i) && p.conn >= Connected && !e.mutated(MutKeepMissed) {
 			e.send(p, &Msg{Type: MsgPeerOOS, Off: o.off, Len: o.len, Count: uint32(lost.cfg.Node)})
 		}
 	}

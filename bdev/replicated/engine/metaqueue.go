@@ -1,5 +1,7 @@
 package engine
 
+import "math/bits"
+
 // metaQueue performs metadata writes one after another, so that what a later one contains includes the earlier.
 type metaQueue struct {
 	jobs    []*metaJob
@@ -227,7 +229,7 @@ func (e *Engine) writeAL() {
 			return
 		}
 		e.meta.pending++
-		e.flushLegs(func(bool) {
+		e.flushBeforeEvict(func(bool) {
 			e.emitAL(e.al.pending)
 			e.metaDone(0)
 		})
@@ -237,6 +239,17 @@ func (e *Engine) writeAL() {
 		e.grantExtents()
 		e.kickAL()
 	})
+}
+
+// flushBeforeEvict flushes all legs, unless a switch lets one stand for all.
+func (e *Engine) flushBeforeEvict(done func(ok bool)) {
+	if mask := e.attachedLegs(); mask != 0 && e.mutated(MutFlushOneLeg) {
+		o := e.newOp(opSync)
+		o.then = done
+		e.legIO(o, bits.TrailingZeros16(mask), ActLegFlush)
+		return
+	}
+	e.flushLegs(done)
 }
 
 func (e *Engine) emitAL(updates []ALUpdate) {

@@ -69,6 +69,12 @@ const (
 	MutForgetOpen                           // what a lost Primary had under way is not marked
 	MutInSyncWithOpen                       // a node confirms that two are equal while it has writes of a third that are not settled
 	MutLendersDiffer                        // a node without disk is promoted although its peers may hold different data
+	MutEndsInOlder                          // a resync ends in a generation that its source has left meanwhile
+	MutYieldToAll                           // a write that lacks copies lets writes pass, too
+	MutKeepMissed                           // other peers do not hear what a lost one has missed
+	MutFlushOneLeg                          // M1: extents leave the log when one leg of several has been flushed
+	MutKeepForeignBitmaps                   // changes are collected since a generation that is none of this node's any more
+	MutLostDisksCount                       // a copy on disks that are gone is worth an acknowledgement
 	mutEnd
 )
 
@@ -88,7 +94,8 @@ var MutationNames = []string{
 	"clear-outside-sync", "target-counts", "invalidate-volatile", "diskless-any-data", "forget-cleared-bits",
 	"no-ending-generation", "forget-evicted-open", "doubt-own-row", "secondary-resizes", "left-out-follows",
 	"forget-partial", "forget-ancestors", "forget-open", "in-sync-with-open",
-	"lenders-differ",
+	"lenders-differ", "ends-in-older", "yield-to-all",
+	"keep-missed", "flush-one-leg", "keep-foreign-bitmaps", "lost-disks-count",
 }
 
 // MutationSet holds the switches of a configuration. The zero value has none, and all rules are in force.

@@ -156,6 +156,10 @@ func (e *Engine) yieldRange(o *op) {
 	if !o.locked || o.yields {
 		return
 	}
+	if e.mutated(MutYieldToAll) {
+		e.unlock(o)
+		return
+	}
 	first := len(e.granted)
 	e.granted = e.lock.yield(o, e.granted)
 	e.laterGranted(first)

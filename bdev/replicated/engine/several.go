@@ -123,7 +123,7 @@ func (e *Engine) clearSource() {
 func (e *Engine) dropForeignBitmaps(before *[HistoryLen]uint64) {
 	for i := range e.peers {
 		b := e.super.Rows[i].Bitmap & uuidMask
-		if e.severalPeers() && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
+		if e.severalPeers() && !e.mutated(MutKeepForeignBitmaps) && e.isPeer(i) && b != 0 && b != e.super.Current&uuidMask &&
 			!descendsFrom(GI{History: e.super.History}, b) {
 			if before != nil && b != JustCreated && !namesResync(before, b) {
 				keepHistory(&e.super.History, b, e.collectsSince)

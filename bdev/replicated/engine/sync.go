@@ -196,7 +196,7 @@ func (e *Engine) targetIsEqual(p *peer, link uint32) {
 // node along like any target: then it is that in which the resync ends.
 func (e *Engine) endIsDurable(p *peer, link uint32) {
 	e.commit(func(ok bool) {
-		if ok && p.link == link && p.gen&uuidMask != e.super.Current&uuidMask {
+		if ok && p.link == link && p.gen&uuidMask != e.super.Current&uuidMask && !e.mutated(MutEndsInOlder) {
 			e.remember(&e.super.History, e.super.Current&uuidMask)
 			e.setCurrent(p.gen)
 			e.takenOver = p.gen & uuidMask

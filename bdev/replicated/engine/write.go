@@ -295,7 +295,8 @@ func (e *Engine) holdsAcks(o *op) bool {
 // localCounts reports that this node's copy is worth an acknowledgement. A target's is not. Nor is one on disks that are gone: they
 // cannot note any more that the peers are left out, and are not recognized as the newest when they come back.
 func (e *Engine) localCounts(o *op) bool {
-	return o.localOK && !o.failedLocal && (e.hasDisk() && e.disk > Inconsistent || e.mutated(MutTargetCounts))
+	return o.localOK && !o.failedLocal && (e.hasDisk() && e.disk > Inconsistent || e.mutated(MutTargetCounts) ||
+		!e.hasDisk() && e.mutated(MutLostDisksCount))
 }
 
 func (e *Engine) copies(o *op) (n int) {
