@@ -18,6 +18,12 @@ var unreachableRules = map[int]string{
 	10: "a Primary has started a generation of its own before it meets another one",
 }
 
+// scriptedRules are the rows that a transcript reaches, and seeds hardly ever: nodes of one volume come to unrelated data only after a split
+// brain, and when one of them has then been away for longer than anybody remembers.
+var scriptedRules = map[int]string{
+	31: "unrelated-data.txt",
+}
+
 type wanted struct{ from, to engine.Conn }
 
 // wantedTransitions are the arrows of the state machine in the engine's doc.go.
@@ -63,13 +69,14 @@ var wantedTransitions = []wanted{
 	{engine.WFConnection, engine.StandAlone},
 }
 
-// missed lists what a run has not reached: rules, arrows, policies, commands; and what it should not have reached.
+// missed lists what a run has not reached: rules (those of transcripts apart), arrows, policies, commands; and what it should not have
+// reached.
 func missed(c *engine.Coverage) (list []string) {
 	for i := range engine.Rules {
 		r := &engine.Rules[i]
 		why, never := unreachableRules[i]
 		switch {
-		case c.Rules[i] == 0 && !never:
+		case c.Rules[i] == 0 && !never && scriptedRules[i] == "":
 			list = append(list, fmt.Sprintf("not reached: rule %d (row %d): %s", r.Number, i, r.Says))
 		case c.Rules[i] > 0 && never:
 			list = append(list, fmt.Sprintf("reached: rule %d (row %d), listed as unreachable: %s", r.Number, i, why))

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -23,13 +24,23 @@ func TestTranscripts(t *testing.T) {
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no transcripts: %v", err)
 	}
+	for _, file := range scriptedRules {
+		if !slices.Contains(files, filepath.Join("testdata", file)) {
+			t.Errorf("%s is missing, the only one to reach some rule", file)
+		}
+	}
 	for _, name := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(name), ".txt"), func(t *testing.T) {
 			b, err := os.ReadFile(name)
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(string(b))
+			got, cover := play(string(b))
+			for row, file := range scriptedRules {
+				if file == filepath.Base(name) && cover.Rules[row] == 0 {
+					t.Errorf("not reached: rule %d (row %d): %s", engine.Rules[row].Number, row, engine.Rules[row].Says)
+				}
+			}
 			if *update {
 				if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
@@ -48,7 +59,8 @@ type player struct {
 	last map[string]string
 }
 
-func play(script string) string {
+// play runs a script and returns it with the answers, and what its last world has reached.
+func play(script string) (transcript string, cover *engine.Coverage) {
 	p := &player{last: map[string]string{}}
 	var whole strings.Builder
 	skipping := false
@@ -68,7 +80,7 @@ func play(script string) string {
 			fmt.Fprintf(&whole, "%s\n----\n%s\n", line, p.out.String())
 		}
 	}
-	return whole.String()
+	return whole.String(), &p.s.Cover
 }
 
 func (p *player) say(format string, args ...any) { fmt.Fprintf(&p.out, format+"\n", args...) }
