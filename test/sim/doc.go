@@ -56,7 +56,7 @@
 //     that they have nothing in common, which only an operator could end.
 //   - Coverage: every rule of the compare table, every arrow of the state machine, every policy and every command is
 //     reached, from 3,000 seeds on. coverage_test.go lists the rows that our own nodes never reach, with the reason; a
-//     row of that list that is reached fails, too.
+//     row of that list that is reached fails, too. A row that seeds hardly ever reach has a transcript that does.
 //
 // That a check would notice is proven by switching the rule off that it watches: TestMutations, with -tags invariants.
 // testdata/mutations has the seed that noticed each switch last. Where it does not any more, because the engine or the
