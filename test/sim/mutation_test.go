@@ -66,6 +66,19 @@ var madeFor = map[string]string{
 	"yield-to-all":         "links of a diskless Primary",
 }
 
+// unproven lists the safety rules that have no switch, because nothing in the simulator noticed one; the test says so. What there is for them are unit
+// tests and transcripts. The list is of those that were tried: other rules of doc.go may have no switch either.
+var unproven = []string{
+	"a promotion flushes what the former Primary wrote (flushFormer)",
+	"with the data of a source comes its doubt (takeOverDoubt)",
+	"unacknowledged writes fail when a policy gives this data up (giveUpWrites)",
+	"a Primary does not go on from data before what it has shown (goesBack)",
+	"a copy on a lost peer does not count for min-acks (forgetPeerWrites)",
+	"a Primary in a resync sends again what only a lost peer has confirmed (forgetPeerWrites)",
+	"a Primary that was a target begins a generation (takenOver)",
+	"the generation that a promotion ends has not seen this Primary (promote)",
+}
+
 // focusedSeeds is how many seeds are tried with one trouble alone, of those in whose worlds it happens.
 const focusedSeeds = 300
 
@@ -78,7 +91,8 @@ type proof struct {
 func (p proof) String() string { return strings.TrimSpace(fmt.Sprintf("%d %s", p.seed, p.only)) }
 
 // TestMutations switches every safety rule off, one at a time. The simulator has to notice within -mutation-seeds seeds, by
-// a seed that passes with the rule in force: a rule whose absence goes unnoticed is not proven, and the test fails.
+// a seed that passes with the rule in force: a rule whose absence goes unnoticed is not proven, and the test fails. Those of unproven, which have no
+// switch, are named in its output.
 func TestMutations(t *testing.T) {
 	if !engine.Invariants {
 		t.Skip("mutation switches exist only with -tags invariants")
@@ -86,6 +100,9 @@ func TestMutations(t *testing.T) {
 	known, err := readMutationFile()
 	if err != nil {
 		t.Fatal(err)
+	}
+	for _, rule := range unproven {
+		t.Logf("note: not proven by a switch: %s", rule)
 	}
 	var mu sync.Mutex
 	for i, name := range engine.MutationNames {
